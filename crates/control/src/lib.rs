@@ -1,0 +1,1 @@
+//! Use cases: who may do what, what changes, commit, wait until enforced. No HTTP, no SQL.

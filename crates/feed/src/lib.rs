@@ -1,0 +1,1 @@
+//! Keeps an index current: snapshot, follow, resume, reload on a gap, wait for a revision.

@@ -1,0 +1,1 @@
+//! Every way in: translate, call control or verifier, translate back.

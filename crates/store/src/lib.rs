@@ -1,0 +1,1 @@
+//! The one door to durable state: a narrow trait and its backends.

@@ -1,0 +1,1 @@
+//! The in-memory index and the one question. No await, no SQL, no lock that a writer can hold for long.
