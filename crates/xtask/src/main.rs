@@ -1,1 +1,69 @@
-fn main() {}
+//! Everything a developer runs: `cargo xtask test`, `tidy`, `tools`, `canary`.
+//!
+//! It must not know the inside of the service: it starts cargo, Debian's and Python's tools and the built binary, and
+//! reads files. One module a subcommand; a new one is a line in `Command`, a line in `main` and a file.
+
+mod canary;
+mod out;
+mod process;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// Everything a developer of Keywright runs.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what the tests need, then run every test; prints the minutes each step took
+    Test,
+    /// Check the crate arrows, file sizes, migrations, the map and the house rules
+    Tidy {
+        /// Rewrite crates/store/migrations/HASHES from the files that are there
+        #[arg(long)]
+        bless: bool,
+    },
+    /// Install what the tests need and print the environment that `cargo test` alone wants
+    Tools,
+    /// Search what a test run left behind for every secret it issued
+    Canary {
+        /// The folder with `secrets` and `artifacts/`
+        #[arg(long, env = canary::DIR_VARIABLE)]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// Whether a subcommand found everything in order. What it could not even try is an error instead.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Outcome {
+    Passed,
+    Failed,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let workspace = Workspace::find()?;
+    let outcome = match arguments.command {
+        Command::Test => test::run(&workspace)?,
+        Command::Tidy { bless: true } => tidy::bless(&workspace)?,
+        Command::Tidy { bless: false } => tidy::run(&workspace)?,
+        Command::Tools => test::prepare(&workspace)?,
+        Command::Canary { dir } => canary::run(&dir.unwrap_or_else(|| test::canary_dir(&workspace)))?,
+    };
+    Ok(match outcome {
+        Outcome::Passed => ExitCode::SUCCESS,
+        Outcome::Failed => ExitCode::FAILURE,
+    })
+}
