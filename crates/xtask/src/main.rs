@@ -52,18 +52,24 @@ enum Outcome {
     Failed,
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(Outcome::Passed) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => ExitCode::FAILURE,
+        Err(error) => {
+            out::complain(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<Outcome> {
     let workspace = Workspace::find()?;
-    let outcome = match arguments.command {
-        Command::Test => test::run(&workspace)?,
-        Command::Tidy { bless: true } => tidy::bless(&workspace)?,
-        Command::Tidy { bless: false } => tidy::run(&workspace)?,
-        Command::Tools => test::prepare(&workspace)?,
-        Command::Canary { dir } => canary::run(&dir.unwrap_or_else(|| test::canary_dir(&workspace)))?,
-    };
-    Ok(match outcome {
-        Outcome::Passed => ExitCode::SUCCESS,
-        Outcome::Failed => ExitCode::FAILURE,
-    })
+    match command {
+        Command::Test => test::run(&workspace),
+        Command::Tidy { bless: true } => tidy::bless(&workspace),
+        Command::Tidy { bless: false } => tidy::run(&workspace),
+        Command::Tools => test::prepare(&workspace),
+        Command::Canary { dir } => canary::run(&dir.unwrap_or_else(|| test::canary_dir(&workspace))),
+    }
 }

@@ -7,3 +7,9 @@ use std::fmt;
 pub(crate) fn say(line: impl fmt::Display) {
     println!("{line}");
 }
+
+/// Prints why a command could not even be tried.
+#[expect(clippy::print_stderr, reason = "xtask talks to whoever ran it; this is its one output module")]
+pub(crate) fn complain(line: impl fmt::Display) {
+    eprintln!("{line}");
+}
