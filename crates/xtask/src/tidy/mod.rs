@@ -8,6 +8,7 @@ mod finding;
 mod map;
 mod migrations;
 mod sizes;
+mod threats;
 mod tree;
 mod words;
 
@@ -29,6 +30,7 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<Outcome> {
         map::check(&tree),
         dependencies::check(&tree),
         words::check(&tree),
+        threats::check(&tree),
     ]
     .concat();
     for finding in &findings {
