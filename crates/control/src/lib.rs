@@ -1,1 +1,118 @@
-//! Use cases: who may do what, what changes, commit, wait until enforced. No HTTP, no SQL.
+//! Use cases: who may do what, what changes, commit, wait until enforced. One file a verb.
+//!
+//! This crate must not know HTTP or SQL. Five callers share each verb: REST, the dialects, the console, the gateways and
+//! the command line.
+
+pub mod bootstrap;
+mod caller;
+mod clock;
+mod deferred;
+mod error;
+pub mod keys;
+mod lookup;
+mod nouns;
+mod reads;
+mod rights;
+mod vault;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keywright_feed::Applied;
+use keywright_model::secret::Entropy;
+use keywright_store::Store;
+use keywright_verifier::Verifier;
+
+pub use caller::{Caller, Origin, REST};
+pub use clock::Clock;
+pub use error::Error;
+pub use keywright_store::audit::AuditEntry;
+pub use keywright_store::query::NounKind;
+pub use keywright_store::{AuditQuery, KeyQuery, Noun, Page};
+pub use nouns::{NounPage, NounRecord};
+pub use reads::{AuditFilter, RevisionStatus};
+pub use vault::{Vault, VaultError};
+pub use write::{Answer, Done, Enforced, Idempotency, Plan, WriteOptions};
+
+/// What the use cases work with; built once by the binary, or by a test.
+pub struct Parts {
+    /// Durable state.
+    pub store: Arc<dyn Store>,
+    /// What seals and digests secrets.
+    pub vault: Arc<Vault>,
+    /// How far this node's index has come.
+    pub applied: Applied,
+    /// This node's index.
+    pub verifier: Arc<Verifier>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// What the operator has set.
+    pub settings: Settings,
+}
+
+/// What the operator has set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long a write that takes access away waits to be enforced before it is answered as pending.
+    pub enforce_timeout: Duration,
+}
+
+/// The use cases. Cheap to clone.
+#[derive(Clone)]
+pub struct Control(Arc<Inner>);
+
+/// What [`Control`] shares; see [`Parts`].
+pub struct Inner {
+    store: Arc<dyn Store>,
+    vault: Arc<Vault>,
+    applied: Applied,
+    verifier: Arc<Verifier>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    settings: Settings,
+    in_progress: write::InProgress,
+    argon2: deferred::Workers,
+}
+
+impl Control {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { store, vault, applied, verifier, clock, entropy, settings } = parts;
+        let (in_progress, argon2) = (write::InProgress::default(), deferred::Workers::default());
+        Self(Arc::new(Inner {
+            store,
+            vault,
+            applied,
+            verifier,
+            clock,
+            entropy,
+            settings,
+            in_progress,
+            argon2,
+        }))
+    }
+
+    /// 128 random bits, for identifiers.
+    fn random_bits(&self) -> u128 {
+        let mut bytes = [0; 16];
+        self.entropy.fill(&mut bytes);
+        u128::from_le_bytes(bytes)
+    }
+}
+
+impl std::ops::Deref for Control {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Control(..)")
+    }
+}

@@ -1,0 +1,252 @@
+//! The verbs of keys, one file each, and what they share: finding a key, what surrounds it, showing it.
+
+mod create;
+mod delete;
+mod list;
+mod resolve;
+mod reveal;
+mod revoke;
+mod rotate;
+mod update;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use keywright_model::access::{AccessChange, difference};
+use keywright_model::admin::AdminAction;
+use keywright_model::change::{Change, NounRef};
+use keywright_model::document::field_changes;
+use keywright_model::id::{KeyId, KeyspaceId, SecretId};
+use keywright_model::key::{Key, KeySpec, SECRETS_MAX};
+use keywright_model::secret::Secret;
+use keywright_model::time::Timestamp;
+use keywright_model::view::key_view;
+use keywright_store::{Expect, Lookup, Noun};
+use serde_json::{Map, Value};
+
+use crate::lookup::{Surroundings, into_keyspace, into_org, into_principal, into_role};
+use crate::rights::{Held, access_at, takes_away};
+use crate::write::{Decision, Outcome, Plan};
+use crate::{Caller, Control, Error};
+
+pub use create::{NewKey, NewSecret};
+pub use list::{Can, KeyList, KeyPage};
+pub use rotate::{OVERLAP_SECONDS_MAX, Rotation};
+pub use update::{KeyEdit, SetFields};
+
+/// A key as it stands, and as clients see it.
+#[derive(Clone, Debug)]
+pub struct KeyRecord {
+    /// The key.
+    pub key: Arc<Key>,
+    /// Its JSON (api.md §2).
+    pub view: Map<String, Value>,
+}
+
+/// A key and the secret that was just made for it.
+#[derive(Clone, Debug)]
+pub struct KeyWithSecret {
+    /// The key.
+    pub record: KeyRecord,
+    /// The secret; `None` in a replay after it is no longer given.
+    pub secret: Option<Secret>,
+}
+
+/// How a wire names a key.
+#[derive(Clone, Debug)]
+pub enum KeyRef {
+    /// By identifier.
+    Id(KeyId),
+    /// By identifier as text; what is none names nothing.
+    Text(String),
+    /// By number in the caller's organization.
+    Number(u32),
+    /// By its public half.
+    AccessId(String),
+    /// By the caller's own name, in the keyspace that the caller acts in.
+    ExternalId(KeyspaceId, String),
+    /// By one of its secrets.
+    Secret(Secret),
+}
+
+/// A key with all that its rights rest on.
+#[derive(Clone, Debug)]
+pub(crate) struct LoadedKey {
+    pub(crate) key: Key,
+    pub(crate) around: Surroundings,
+    pub(crate) last_used: BTreeMap<SecretId, Timestamp>,
+}
+
+impl Control {
+    /// Finds a key that exists for the caller. Deleted ones do not.
+    pub(crate) async fn find_for(&self, caller: &Caller, key: &KeyRef) -> Result<Key, Error> {
+        let found = match key {
+            KeyRef::Id(id) => self.key_by_id(*id).await?,
+            KeyRef::Text(text) => match text.parse() {
+                Ok(id) => self.key_by_id(id).await?,
+                Err(_) => None,
+            },
+            KeyRef::Number(number) => self.find_key(Lookup::KeyByNumber(caller.org, *number)).await?,
+            KeyRef::AccessId(id) => self.find_key(Lookup::KeyByAccessId(id.clone())).await?,
+            KeyRef::ExternalId(keyspace, id) => {
+                self.find_key(Lookup::KeyByExternalId(*keyspace, id.clone())).await?
+            }
+            KeyRef::Secret(secret) => self.find_key(Lookup::KeyByDigest(self.vault.digest(secret))).await?,
+        };
+        let visible = found.filter(|key| key.org == caller.org && caller.reaches(key.keyspace));
+        visible.ok_or(Error::NotFound("key"))
+    }
+
+    /// Finds a key that the caller may do `action` to, with what its rights rest on.
+    pub(crate) async fn load_for(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        action: AdminAction,
+    ) -> Result<LoadedKey, Error> {
+        let key = self.find_for(caller, key).await?;
+        if key.deleted_at.is_some() {
+            return Err(Error::NotFound("key"));
+        }
+        caller.require_in(action, key.keyspace)?;
+        self.surrounded(key).await
+    }
+
+    pub(crate) async fn surrounded(&self, key: Key) -> Result<LoadedKey, Error> {
+        let around = self.surroundings(key.org, key.keyspace, &key.spec).await?;
+        let last_used = self.store.last_used(&[key.id]).await?.pop().unwrap_or_default().secrets;
+        Ok(LoadedKey { key, around, last_used })
+    }
+
+    /// A key as clients see it now.
+    pub(crate) async fn record(
+        &self,
+        key: Arc<Key>,
+        last_used: &BTreeMap<SecretId, Timestamp>,
+    ) -> Result<KeyRecord, Error> {
+        let names = self.names_for(&[&key]).await?;
+        let view = key_view(&key, &names, last_used, self.clock.now());
+        Ok(KeyRecord { key, view })
+    }
+
+    /// The key that a write was about, after it.
+    pub(crate) async fn written_key(&self, outcome: &Outcome) -> Result<KeyRecord, Error> {
+        let NounRef::Key(id) = outcome.subject else {
+            return Err(Error::internal("a key's write about something else"));
+        };
+        let written = outcome.changes.iter().find_map(|change| match change {
+            Change::KeyChanged(key) if key.id == id => Some(Arc::clone(key)),
+            _ => None,
+        });
+        let key = match written {
+            Some(key) => key,
+            None => Arc::new(self.key_by_id(id).await?.ok_or(Error::NotFound("key"))?),
+        };
+        let last_used = self.store.last_used(&[id]).await?.pop().unwrap_or_default().secrets;
+        self.record(key, &last_used).await
+    }
+
+    /// What a change of a key shows and rests on. Nothing is written when nothing would be different.
+    pub(crate) async fn decided(
+        &self,
+        verb: &'static str,
+        before: &LoadedKey,
+        after: (Key, Surroundings),
+    ) -> Result<Decision, Error> {
+        let now = self.clock.now();
+        let (after, around) = after;
+        let names = self.names_for(&[&before.key, &after]).await?;
+        let changes = field_changes(
+            &key_view(&before.key, &names, &before.last_used, now),
+            &key_view(&after, &names, &before.last_used, now),
+        );
+        let access =
+            difference(&access_at(&before.key, &before.around, now), &access_at(&after, &around, now))?;
+        let takes_away = takes_away(&before.key, &after, !access.lost.is_empty());
+        let mut expect = vec![Expect::Version(NounRef::Key(before.key.id), before.key.meta.version)];
+        expect.extend(rests_on(&before.around));
+        expect.extend(rests_on(&around));
+        expect.dedup();
+        let different = before.key.spec != after.spec
+            || before.key.secrets != after.secrets
+            || before.key.revocation != after.revocation
+            || before.key.deleted_at != after.deleted_at;
+        let id = after.id;
+        Ok(Decision {
+            verb,
+            subject: NounRef::Key(id),
+            expect,
+            changes: if different { vec![Change::KeyChanged(Arc::new(after))] } else { Vec::new() },
+            wrapped_keys: Vec::new(),
+            secret: None,
+            takes_away,
+            plan: Plan { changes, access },
+        })
+    }
+
+    /// What a key that is being made shows and rests on.
+    pub(crate) async fn decided_new(&self, key: Key, around: Surroundings) -> Result<Decision, Error> {
+        let now = self.clock.now();
+        let names = self.names_for(&[&key]).await?;
+        let mut view = key_view(&key, &names, &BTreeMap::new(), now);
+        // What is only known once it is written.
+        for unknown in ["id", "number", "secrets", "created_at", "created_by"] {
+            view.remove(unknown);
+        }
+        let access = difference(&keywright_model::access::Access::nothing(), &access_at(&key, &around, now))?;
+        Ok(Decision {
+            verb: "key.create",
+            subject: NounRef::Key(key.id),
+            expect: rests_on(&around),
+            plan: Plan {
+                changes: field_changes(&Map::new(), &view),
+                access: AccessChange { lost: Vec::new(), ..access },
+            },
+            changes: vec![Change::KeyChanged(Arc::new(key))],
+            wrapped_keys: Vec::new(),
+            secret: None,
+            takes_away: false,
+        })
+    }
+}
+
+/// The versions that a key's rights were judged by.
+pub(crate) fn rests_on(around: &Surroundings) -> Vec<Expect> {
+    let mut expect =
+        vec![Expect::Version(NounRef::Keyspace(around.keyspace.id), around.keyspace.meta.version)];
+    expect.extend(
+        around.owner.iter().map(|owner| Expect::Version(NounRef::Principal(owner.id), owner.meta.version)),
+    );
+    expect
+        .extend(around.roles.values().map(|role| Expect::Version(NounRef::Role(role.id), role.meta.version)));
+    expect
+}
+
+/// Adds a secret as the current one, and lets the oldest go when there are too many.
+pub(crate) fn push_secret(key: &mut Key, secret: keywright_model::key::KeySecret) {
+    key.secrets.push(secret);
+    let surplus = key.secrets.len().saturating_sub(SECRETS_MAX);
+    key.secrets.drain(..surplus);
+}
+
+impl LoadedKey {
+    /// The key and its surroundings, for the checks of [`crate::rights`].
+    pub(crate) const fn held(&self) -> Held<'_> {
+        Held { key: &self.key, around: &self.around }
+    }
+
+    /// Refuses to change a key that was ended.
+    pub(crate) fn require_live(&self) -> Result<(), Error> {
+        if self.key.revocation.is_some() { Err(Error::KeyRevoked) } else { Ok(()) }
+    }
+
+    /// A copy of the key, one version on.
+    pub(crate) fn next(&self, caller: &Caller, now: Timestamp) -> Key {
+        Key { meta: self.key.meta.changed(now, caller.actor()), ..self.key.clone() }
+    }
+
+    /// Tests `If-Match` as the keyspace wants it.
+    pub(crate) fn check_version(&self, options: &crate::WriteOptions) -> Result<(), Error> {
+        Control::check_version(options, self.around.keyspace.spec.require_if_match, self.key.meta.version)
+    }
+}

@@ -1,0 +1,268 @@
+//! From what a client wrote to what a key is: owners, roles, plans, names and the keyspace's policy. Every fault at once.
+
+use std::collections::BTreeMap;
+
+use keywright_model::admin::Reach;
+use keywright_model::change::NounRef;
+use keywright_model::document::{KeyDraft, OwnerDraft, ReachDraft};
+use keywright_model::fault::Faults;
+use keywright_model::grant::Grant;
+use keywright_model::id::{KeyspaceId, OrgId};
+use keywright_model::key::{KeySpec, Rights};
+use keywright_model::noun::{Keyspace, Meta, Principal, PrincipalKind, PrincipalSpec};
+use keywright_model::time::Timestamp;
+use keywright_store::{Lookup, Noun};
+use serde_json::Map;
+
+use crate::lookup::{Surroundings, into_keyspace, into_org, into_principal, into_role};
+use crate::{Caller, Control, Error};
+
+/// A draft with everything looked up.
+pub(crate) struct Resolved {
+    pub(crate) spec: KeySpec,
+    pub(crate) around: Surroundings,
+    /// An owner that was named and does not exist yet: made by the same write.
+    pub(crate) new_owner: Option<Principal>,
+}
+
+impl Control {
+    /// Looks up what a draft names, within the caller's organization.
+    pub(crate) async fn resolve(
+        &self,
+        caller: &Caller,
+        draft: KeyDraft,
+        keyspace: &Keyspace,
+        before: Option<&KeySpec>,
+    ) -> Result<Resolved, Error> {
+        let KeyDraft { mut spec, owner, reach } = draft;
+        let mut faults = Faults::new();
+        let mut new_owner = None;
+        match owner {
+            None => {}
+            Some(OwnerDraft::Id(id)) => spec.owner = Some(id),
+            Some(OwnerDraft::ExternalId(external_id)) => {
+                let known =
+                    self.find_one(Lookup::PrincipalByExternalId(caller.org, external_id.clone())).await?;
+                let owner = known.and_then(into_principal).unwrap_or_else(|| {
+                    let made = self.new_principal(caller, external_id);
+                    new_owner = Some(made.clone());
+                    made
+                });
+                spec.owner = Some(owner.id);
+            }
+        }
+        if let Some((reach, Rights::Management { admin, .. })) = reach.map(|reach| (reach, &mut spec.rights))
+        {
+            (admin.orgs, admin.keyspaces) = self.resolve_reach(caller, &reach, &mut faults).await?;
+        }
+        self.check_references(caller, &spec, new_owner.as_ref(), &mut faults).await?;
+        check_policy(keyspace, &spec, before, self.clock.now(), &mut faults);
+        faults.into_result()?;
+        let mut around = self.surroundings(caller.org, keyspace.id, &spec).await?;
+        if new_owner.is_some() {
+            around.owner.clone_from(&new_owner);
+        }
+        Ok(Resolved { spec, around, new_owner })
+    }
+
+    fn new_principal(&self, caller: &Caller, external_id: String) -> Principal {
+        let now = self.clock.now();
+        Principal {
+            id: keywright_model::id::PrincipalId::new(now.unix_ms(), self.random_bits()),
+            org: caller.org,
+            spec: PrincipalSpec {
+                external_id: Some(external_id),
+                kind: PrincipalKind::User,
+                name: None,
+                roles: Vec::new(),
+                enabled: true,
+                limits: Vec::new(),
+                quota: None,
+                metadata: Map::new(),
+            },
+            meta: Meta::new(now, caller.actor()),
+        }
+    }
+
+    /// Reads what a key's rights rest on. What it refers to exists: [`Self::check_references`] or the store saw to it.
+    pub(crate) async fn surroundings(
+        &self,
+        org: OrgId,
+        keyspace: KeyspaceId,
+        spec: &KeySpec,
+    ) -> Result<Surroundings, Error> {
+        let mut refs = vec![NounRef::Org(org), NounRef::Keyspace(keyspace)];
+        refs.extend(spec.owner.map(NounRef::Principal));
+        refs.extend(spec.roles.iter().copied().map(NounRef::Role));
+        let (mut found_org, mut found_keyspace, mut owner, mut roles) = (None, None, None, BTreeMap::new());
+        for noun in self.store.nouns(&refs).await?.into_iter().flatten() {
+            match noun {
+                Noun::Org(_) => found_org = into_org(noun),
+                Noun::Keyspace(_) => found_keyspace = into_keyspace(noun),
+                Noun::Principal(_) => owner = into_principal(noun),
+                Noun::Role(role) => drop(roles.insert(role.id, role)),
+                Noun::Plan(_) | Noun::Key(_) => {}
+            }
+        }
+        let owner_roles = owner.iter().flat_map(|owner| &owner.spec.roles);
+        let missing: Vec<NounRef> =
+            owner_roles.filter(|id| !roles.contains_key(id)).map(|id| NounRef::Role(*id)).collect();
+        if !missing.is_empty() {
+            let more = self.store.nouns(&missing).await?.into_iter().flatten().filter_map(into_role);
+            roles.extend(more.map(|role| (role.id, role)));
+        }
+        let dangling = || Error::internal("a key refers to an organization or keyspace that is not there");
+        Ok(Surroundings {
+            org: found_org.ok_or_else(dangling)?,
+            keyspace: found_keyspace.ok_or_else(dangling)?,
+            owner,
+            roles,
+        })
+    }
+
+    async fn check_references(
+        &self,
+        caller: &Caller,
+        spec: &KeySpec,
+        new_owner: Option<&Principal>,
+        faults: &mut Faults,
+    ) -> Result<(), Error> {
+        let roles = spec.roles.iter().map(|id| NounRef::Role(*id));
+        let plans = spec.plans.iter().map(|id| NounRef::Plan(*id));
+        let owner = spec.owner.filter(|_| new_owner.is_none()).map(NounRef::Principal);
+        let refs: Vec<NounRef> = roles.chain(plans).chain(owner).collect();
+        if refs.is_empty() {
+            return Ok(());
+        }
+        let ours = |noun: &Noun| match noun {
+            Noun::Role(role) => role.org == caller.org,
+            Noun::Plan(plan) => plan.org == caller.org,
+            Noun::Principal(principal) => principal.org == caller.org,
+            Noun::Org(_) | Noun::Keyspace(_) | Noun::Key(_) => false,
+        };
+        for (index, noun) in self.store.nouns(&refs).await?.into_iter().enumerate() {
+            if noun.is_some_and(|noun| ours(&noun)) {
+                continue;
+            }
+            let plan_index = index.checked_sub(spec.roles.len());
+            match plan_index {
+                None => {
+                    faults.add(format!("/roles/{index}"), "unknown_role", "no such role in this organization")
+                }
+                Some(at) if at < spec.plans.len() => {
+                    faults.add(format!("/plans/{at}"), "unknown_plan", "no such plan in this organization")
+                }
+                Some(_) => {
+                    faults.add("/owner", "unknown_principal", "no such principal in this organization")
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Names become identifiers once, here, so that renaming a noun later hands nobody's reach to another.
+    async fn resolve_reach(
+        &self,
+        caller: &Caller,
+        reach: &ReachDraft,
+        faults: &mut Faults,
+    ) -> Result<(Reach<OrgId>, Reach<KeyspaceId>), Error> {
+        let mut orgs = Reach::nothing();
+        for (index, name) in reach.orgs.iter().enumerate() {
+            match (name.as_str(), &mut orgs) {
+                ("*", _) => orgs = Reach::All,
+                (_, Reach::All) => {}
+                (name, Reach::Only(ids)) => match self.visible_org(caller, name).await? {
+                    Some(id) => drop(ids.insert(id)),
+                    None => faults.add(
+                        format!("/admin/orgs/{index}"),
+                        "unknown_organization",
+                        "no such organization",
+                    ),
+                },
+            }
+        }
+        let homes: Vec<OrgId> = match &orgs {
+            Reach::All => vec![caller.org],
+            Reach::Only(ids) => ids.iter().copied().collect(),
+        };
+        let mut keyspaces = Reach::nothing();
+        for (index, name) in reach.keyspaces.iter().enumerate() {
+            if name == "*" {
+                keyspaces = Reach::All;
+                break;
+            }
+            let Reach::Only(ids) = &mut keyspaces else { break };
+            let mut known = false;
+            for home in &homes {
+                if let Some(keyspace) = self.keyspace_named(*home, name).await? {
+                    known = ids.insert(keyspace.id) || known;
+                }
+            }
+            if !known {
+                faults.add(
+                    format!("/admin/keyspaces/{index}"),
+                    "unknown_keyspace",
+                    "no such keyspace in these organizations",
+                );
+            }
+        }
+        Ok((orgs, keyspaces))
+    }
+
+    async fn visible_org(&self, caller: &Caller, name: &str) -> Result<Option<OrgId>, Error> {
+        let org = self.org_named(name).await?;
+        let visible = |id: OrgId| id == caller.org || caller.is_root() || caller.reaches_org(id);
+        Ok(org.map(|org| org.id).filter(|id| visible(*id)))
+    }
+}
+
+/// Tests a key against its keyspace's policy: what the write changes, not what older keys were allowed.
+fn check_policy(
+    keyspace: &Keyspace,
+    spec: &KeySpec,
+    before: Option<&KeySpec>,
+    now: Timestamp,
+    faults: &mut Faults,
+) {
+    let policy = &keyspace.spec.key_policy;
+    if before.is_none_or(|before| before.expires_at != spec.expires_at) {
+        let latest = policy.max_lifetime_seconds.map(|seconds| now.plus_seconds(seconds));
+        match (spec.expires_at, latest) {
+            (None, _) if policy.require_expiry => {
+                faults.add("/expires_at", "expiry_required", "this keyspace wants every key to expire")
+            }
+            (None, Some(_)) => {
+                faults.add("/expires_at", "expiry_required", "this keyspace limits how long a key lives")
+            }
+            (Some(at), Some(latest)) if at > latest => {
+                faults.add(
+                    "/expires_at",
+                    "lifetime_too_long",
+                    format!("this keyspace allows {latest} at the latest"),
+                );
+            }
+            _ => {}
+        }
+    }
+    if before.is_some_and(|before| before.rights == spec.rights && before.scope == spec.scope)
+        || !policy.forbid_wildcards
+    {
+        return;
+    }
+    let (field, grants): (&str, &[Grant]) = match &spec.rights {
+        Rights::Api { grants } => ("grants", grants.as_deref().unwrap_or_default()),
+        Rights::Management { grantable, .. } => ("grantable", grantable),
+    };
+    for (index, grant) in grants.iter().enumerate() {
+        let wild = grant.actions.iter().any(|action| action.has_wildcard())
+            || grant.resources.iter().any(|resource| resource.has_wildcard());
+        if wild && grant.effect == keywright_model::grant::Effect::Allow {
+            faults.add(
+                format!("/{field}/{index}"),
+                "wildcard_forbidden",
+                "this keyspace forbids wildcards in what is allowed",
+            );
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Reading single nouns, and the names that views show.
+
+use std::collections::BTreeMap;
+
+use keywright_model::admin::Reach;
+use keywright_model::change::NounRef;
+use keywright_model::id::{KeyId, OrgId};
+use keywright_model::key::{Key, Rights};
+use keywright_model::noun::{Keyspace, Org, Principal, Role};
+use keywright_model::view::Names;
+use keywright_store::{Lookup, Noun};
+
+use crate::{Control, Error};
+
+impl Control {
+    pub(crate) async fn noun_by_ref(&self, noun: NounRef) -> Result<Option<Noun>, Error> {
+        Ok(self.store.nouns(&[noun]).await?.pop().flatten())
+    }
+
+    pub(crate) async fn find_one(&self, lookup: Lookup) -> Result<Option<Noun>, Error> {
+        Ok(self.store.find(&[lookup]).await?.pop().flatten())
+    }
+
+    pub(crate) async fn find_key(&self, lookup: Lookup) -> Result<Option<Key>, Error> {
+        Ok(self.find_one(lookup).await?.and_then(into_key))
+    }
+
+    pub(crate) async fn key_by_id(&self, id: KeyId) -> Result<Option<Key>, Error> {
+        Ok(self.noun_by_ref(NounRef::Key(id)).await?.and_then(into_key))
+    }
+
+    /// An organization by identifier or name, whoever asks.
+    pub(crate) async fn org_named(&self, name: &str) -> Result<Option<Org>, Error> {
+        let noun = match name.parse() {
+            Ok(id) => self.noun_by_ref(NounRef::Org(id)).await?,
+            Err(_) => self.find_one(Lookup::OrgByName(name.to_owned())).await?,
+        };
+        Ok(noun.and_then(into_org))
+    }
+
+    /// A keyspace of an organization by identifier or name, whoever asks.
+    pub(crate) async fn keyspace_named(&self, org: OrgId, name: &str) -> Result<Option<Keyspace>, Error> {
+        let noun = match name.parse() {
+            Ok(id) => self.noun_by_ref(NounRef::Keyspace(id)).await?,
+            Err(_) => self.find_one(Lookup::KeyspaceByName(org, name.to_owned())).await?,
+        };
+        Ok(noun.and_then(into_keyspace).filter(|keyspace| keyspace.org == org))
+    }
+
+    /// The names that the views of these keys show.
+    pub(crate) async fn names_for(&self, keys: &[&Key]) -> Result<Names, Error> {
+        let mut wanted = std::collections::BTreeSet::new();
+        for key in keys {
+            wanted.extend([NounRef::Org(key.org), NounRef::Keyspace(key.keyspace)]);
+            if let Rights::Management { admin, .. } = &key.spec.rights {
+                if let Reach::Only(orgs) = &admin.orgs {
+                    wanted.extend(orgs.iter().copied().map(NounRef::Org));
+                }
+                if let Reach::Only(keyspaces) = &admin.keyspaces {
+                    wanted.extend(keyspaces.iter().copied().map(NounRef::Keyspace));
+                }
+            }
+        }
+        self.names_of(&wanted.into_iter().collect::<Vec<_>>()).await
+    }
+
+    pub(crate) async fn names_of(&self, refs: &[NounRef]) -> Result<Names, Error> {
+        let mut names = Names::default();
+        for noun in self.store.nouns(refs).await?.into_iter().flatten() {
+            match noun {
+                Noun::Org(org) => {
+                    names.orgs.insert(org.id, org.spec.name);
+                }
+                Noun::Keyspace(keyspace) => {
+                    names.keyspaces.insert(keyspace.id, (keyspace.org, keyspace.spec.name));
+                }
+                Noun::Principal(_) | Noun::Role(_) | Noun::Plan(_) | Noun::Key(_) => {}
+            }
+        }
+        Ok(names)
+    }
+
+    /// Roles by identifier; the pointers of those that do not exist in the organization are faults.
+    pub(crate) async fn roles_of(
+        &self,
+        org: OrgId,
+        ids: &[keywright_model::id::RoleId],
+    ) -> Result<Vec<Option<Role>>, Error> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let refs: Vec<NounRef> = ids.iter().copied().map(NounRef::Role).collect();
+        let nouns = self.store.nouns(&refs).await?;
+        Ok(nouns.into_iter().map(|noun| noun.and_then(into_role).filter(|role| role.org == org)).collect())
+    }
+}
+
+pub(crate) fn into_key(noun: Noun) -> Option<Key> {
+    match noun {
+        Noun::Key(key) => Some(*key),
+        Noun::Org(_) | Noun::Keyspace(_) | Noun::Principal(_) | Noun::Role(_) | Noun::Plan(_) => None,
+    }
+}
+
+pub(crate) fn into_org(noun: Noun) -> Option<Org> {
+    match noun {
+        Noun::Org(org) => Some(org),
+        Noun::Key(_) | Noun::Keyspace(_) | Noun::Principal(_) | Noun::Role(_) | Noun::Plan(_) => None,
+    }
+}
+
+pub(crate) fn into_keyspace(noun: Noun) -> Option<Keyspace> {
+    match noun {
+        Noun::Keyspace(keyspace) => Some(keyspace),
+        Noun::Key(_) | Noun::Org(_) | Noun::Principal(_) | Noun::Role(_) | Noun::Plan(_) => None,
+    }
+}
+
+pub(crate) fn into_principal(noun: Noun) -> Option<Principal> {
+    match noun {
+        Noun::Principal(principal) => Some(principal),
+        Noun::Key(_) | Noun::Org(_) | Noun::Keyspace(_) | Noun::Role(_) | Noun::Plan(_) => None,
+    }
+}
+
+pub(crate) fn into_role(noun: Noun) -> Option<Role> {
+    match noun {
+        Noun::Role(role) => Some(role),
+        Noun::Key(_) | Noun::Org(_) | Noun::Keyspace(_) | Noun::Principal(_) | Noun::Plan(_) => None,
+    }
+}
+
+/// What a key's rights rest on besides the key: read once, compared again inside the write's transaction.
+#[derive(Clone, Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) org: Org,
+    pub(crate) keyspace: Keyspace,
+    pub(crate) owner: Option<Principal>,
+    pub(crate) roles: BTreeMap<keywright_model::id::RoleId, Role>,
+}

@@ -1,0 +1,97 @@
+//! What callers can see besides nouns: themselves, the audit, how far a write has come, whether the store answers.
+
+use keywright_model::admin::AdminAction;
+use keywright_model::change::NounRef;
+use keywright_model::noun::Actor;
+use keywright_model::revision::RevisionToken;
+use keywright_model::time::Timestamp;
+use keywright_store::audit::AuditEntry;
+use keywright_store::{AuditQuery, Page};
+use serde_json::{Map, Value, json};
+
+use crate::caller::Who;
+use crate::{Caller, Control, Error};
+
+/// How far a write has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RevisionStatus {
+    /// The write.
+    pub revision: RevisionToken,
+    /// Whether every verifier answers by it.
+    pub enforced: bool,
+    /// How many verifiers do not yet.
+    pub missing: u64,
+}
+
+/// Which audit entries, newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Older than this entry's number.
+    pub before: Option<u64>,
+    /// At most this many.
+    pub limit: usize,
+    /// About this noun (its id as text).
+    pub subject: Option<String>,
+    /// By this actor.
+    pub actor: Option<Actor>,
+    /// With this verb.
+    pub verb: Option<String>,
+    /// At or after this moment.
+    pub since: Option<Timestamp>,
+    /// Before this moment.
+    pub until: Option<Timestamp>,
+}
+
+impl Control {
+    /// Who the caller is and what it may do.
+    pub async fn whoami(&self, caller: &Caller) -> Result<Map<String, Value>, Error> {
+        let names = self.names_of(&[NounRef::Org(caller.org)]).await?;
+        let mut view = Map::new();
+        view.insert("kind".to_owned(), json!(if caller.is_root() { "root" } else { "management" }));
+        view.insert("org".to_owned(), json!(names.org(caller.org)));
+        let key = match &caller.who {
+            Who::Root => Value::Null,
+            Who::Key { key, .. } => Value::Object(
+                self.record(std::sync::Arc::clone(key), &std::collections::BTreeMap::new()).await?.view,
+            ),
+        };
+        view.insert("key".to_owned(), key);
+        Ok(view)
+    }
+
+    /// Some entries of the audit of the caller's organization. Whoever is bound to keyspaces does not see it, since it
+    /// tells of all of them.
+    pub async fn audit(&self, caller: &Caller, filter: &AuditFilter) -> Result<Page<AuditEntry>, Error> {
+        caller.require(AdminAction::AuditRead)?;
+        if let Who::Key { admin, .. } = &caller.who {
+            if admin.keyspaces != keywright_model::admin::Reach::All {
+                return Err(Error::Forbidden { action: AdminAction::AuditRead });
+            }
+        }
+        let AuditFilter { before, limit, subject, actor, verb, since, until } = filter.clone();
+        let query = AuditQuery { org: caller.org, before, limit, subject, actor, verb, since, until };
+        Ok(self.store.audit_page(&query).await?)
+    }
+
+    /// How far a write has come.
+    pub async fn revision_status(
+        &self,
+        _caller: &Caller,
+        token: RevisionToken,
+    ) -> Result<RevisionStatus, Error> {
+        let head = self.store.head().await?;
+        let known =
+            self.store.installation().await?.incarnation == token.incarnation && token.revision <= head;
+        if !known {
+            return Err(Error::NotFound("revision"));
+        }
+        let enforced = self.applied.revision() >= token.revision;
+        Ok(RevisionStatus { revision: token, enforced, missing: u64::from(!enforced) })
+    }
+
+    /// Whether the store answers.
+    pub async fn ready(&self) -> Result<(), Error> {
+        self.store.head().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,178 @@
+//! Who may hand out what. Every check goes through the model's effective access.
+
+use keywright_model::access::{Access, AccessSource, gained_beyond};
+use keywright_model::admin::{AdminAction, AdminRights};
+use keywright_model::grant::Grant;
+use keywright_model::id::RoleId;
+use keywright_model::key::{Key, KeySpec, Rights};
+use keywright_model::noun::{Principal, Role};
+use keywright_model::time::Timestamp;
+
+use crate::caller::Who;
+use crate::lookup::Surroundings;
+use crate::{Caller, Error};
+
+/// The effective access of a key with these rights, whatever state it is in.
+pub(crate) fn access_of(spec: &KeySpec, around: &Surroundings) -> Access {
+    let Rights::Api { grants } = &spec.rights else {
+        // Product grants never reach Keywright, and a management key has none.
+        return Access::nothing();
+    };
+    let role_grants = |id: &RoleId| around.roles.get(id).map(|role: &Role| role.spec.grants.as_slice());
+    let owner_roles = around
+        .owner
+        .as_ref()
+        .map(|owner: &Principal| owner.spec.roles.iter().filter_map(role_grants).collect());
+    Access::new(&AccessSource {
+        own: grants.as_deref(),
+        roles: spec.roles.iter().filter_map(role_grants).collect(),
+        scope: spec.scope.as_deref(),
+        owner_roles: owner_roles.filter(|roles: &Vec<&[Grant]>| !roles.is_empty()),
+    })
+}
+
+/// The access that a key has at a moment: nothing while it does not verify.
+pub(crate) fn access_at(key: &Key, around: &Surroundings, now: Timestamp) -> Access {
+    let owner_enabled = around.owner.as_ref().is_none_or(|owner| owner.spec.enabled);
+    let active = key.state_at(now) == keywright_model::key::KeyState::Active && owner_enabled;
+    if active { access_of(&key.spec, around) } else { Access::nothing() }
+}
+
+/// A key's rights before or after a write, with what they rest on.
+#[derive(Clone, Copy)]
+pub(crate) struct Held<'a> {
+    pub(crate) key: &'a Key,
+    pub(crate) around: &'a Surroundings,
+}
+
+/// Refuses a write by which the caller would hand out more than it may, or raise itself.
+///
+/// Product access gained must lie within the caller's `grantable`. Whoever loosens when or from where a key is good
+/// (its expiry, start, addresses, switch or owner) must hold all of its access, since all of it is given again.
+pub(crate) fn check_gain(
+    caller: &Caller,
+    before: Option<Held<'_>>,
+    after: Held<'_>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let Who::Key { key: own, admin, grantable } = &caller.who else { return Ok(()) };
+    let raises_itself = own.id == after.key.id;
+    let ceiling = if raises_itself { Access::nothing() } else { grantable.clone() };
+    let loosened = before.is_none_or(|before| loosens(before.key, after.key, now));
+    if raises_itself && loosened {
+        return Err(Error::BeyondGrantable { gained: Vec::new() });
+    }
+    let held_before = before.filter(|_| !loosened);
+    let nothing = Access::nothing();
+    let access_before = held_before.map_or(nothing, |held| access_of(&held.key.spec, held.around));
+    within(&access_before, &access_of(&after.key.spec, after.around), &ceiling)?;
+    let Rights::Management { admin: to, grantable: hands_out } = &after.key.spec.rights else {
+        return Ok(());
+    };
+    let from = held_before.and_then(|held| match &held.key.spec.rights {
+        Rights::Management { admin, grantable } => Some((admin, grantable)),
+        Rights::Api { .. } => None,
+    });
+    check_admin_gain(admin, from.map(|(admin, _)| admin), to, raises_itself)?;
+    let handed_out_before = from.map_or_else(Access::nothing, |(_, grants)| Access::from_grants(grants));
+    within(&handed_out_before, &Access::from_grants(hands_out), &ceiling)
+}
+
+fn check_admin_gain(
+    mine: &AdminRights,
+    from: Option<&AdminRights>,
+    to: &AdminRights,
+    itself: bool,
+) -> Result<(), Error> {
+    if from.is_some_and(|from| from.covers(to)) {
+        return Ok(());
+    }
+    // Only root hands the lease out: a key that holds it cannot pass it on.
+    let lease = to.actions.includes(AdminAction::FeedLease);
+    if itself || lease || !mine.covers(to) {
+        return Err(Error::BeyondGrantable { gained: Vec::new() });
+    }
+    Ok(())
+}
+
+/// Refuses a use of a key (a new secret, seeing one, bringing it back) by whoever does not hold all of its access.
+pub(crate) fn check_holds_all(caller: &Caller, held: Held<'_>) -> Result<(), Error> {
+    let Who::Key { key: own, admin, grantable } = &caller.who else { return Ok(()) };
+    if own.id == held.key.id {
+        return Ok(());
+    }
+    within(&Access::nothing(), &access_of(&held.key.spec, held.around), grantable)?;
+    let Rights::Management { admin: to, grantable: hands_out } = &held.key.spec.rights else { return Ok(()) };
+    check_admin_gain(admin, None, to, false)?;
+    within(&Access::nothing(), &Access::from_grants(hands_out), grantable)
+}
+
+/// Refuses a change of a list of grants by which keys could gain more than the caller may hand out: an allow that is new,
+/// or a deny that is gone. A role's grants may be anybody's, so this asks for more than any one key would gain.
+pub(crate) fn check_grants_change(caller: &Caller, before: &[Grant], after: &[Grant]) -> Result<(), Error> {
+    let Who::Key { grantable, .. } = &caller.who else { return Ok(()) };
+    within(&allows(before), &allows(after), grantable)?;
+    within(&denies(after), &denies(before), grantable)
+}
+
+/// Refuses what reaches beyond the caller's `grantable` in what is gained from one access to another.
+pub(crate) fn within(before: &Access, after: &Access, ceiling: &Access) -> Result<(), Error> {
+    let gained = gained_beyond(before, after, ceiling)?;
+    if gained.is_empty() { Ok(()) } else { Err(Error::BeyondGrantable { gained }) }
+}
+
+fn allows(grants: &[Grant]) -> Access {
+    Access::from_grants(&with_effect(grants, keywright_model::grant::Effect::Allow))
+}
+
+/// What the denies cover, as an access of its own.
+fn denies(grants: &[Grant]) -> Access {
+    Access::from_grants(&with_effect(grants, keywright_model::grant::Effect::Deny))
+}
+
+fn with_effect(grants: &[Grant], effect: keywright_model::grant::Effect) -> Vec<Grant> {
+    let chosen = grants.iter().filter(|grant| grant.effect == effect);
+    chosen.map(|grant| Grant { effect: keywright_model::grant::Effect::Allow, ..grant.clone() }).collect()
+}
+
+/// Whether a write makes a key good at moments or from addresses where it was not.
+fn loosens(before: &Key, after: &Key, now: Timestamp) -> bool {
+    let (was, is) = (&before.spec, &after.spec);
+    let enabled = is.enabled && !was.enabled;
+    let later = match (was.expires_at, is.expires_at) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(from), Some(to)) => to > from,
+    };
+    let earlier = was.not_before.is_some_and(|from| from > now && is.not_before.is_none_or(|to| to < from));
+    let addresses = match (&was.ip_allowlist, &is.ip_allowlist) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some(from), Some(to)) => to.iter().any(|range| !from.contains(range)),
+    };
+    let owner = was.owner != is.owner;
+    let revived = before.revocation.is_some() && after.revocation.is_none();
+    enabled || later || earlier || addresses || owner || revived
+}
+
+/// Whether a write may make some verifier's old answer too generous, so that its caller must know when it is in force.
+pub(crate) fn takes_away(before: &Key, after: &Key, access_lost: bool) -> bool {
+    let (was, is) = (&before.spec, &after.spec);
+    let only_adds = was.enabled <= is.enabled
+        && was.expires_at == is.expires_at
+        && was.not_before == is.not_before
+        && was.ip_allowlist == is.ip_allowlist
+        && was.limits == is.limits
+        && was.quota == is.quota
+        && was.plans == is.plans
+        && was.owner == is.owner
+        && before.revocation == after.revocation
+        && before.secrets.iter().all(|secret| {
+            after.secrets.iter().any(|kept| kept.id == secret.id && kept.expires_at == secret.expires_at)
+        });
+    let admin = match (&was.rights, &is.rights) {
+        (Rights::Management { admin: was, .. }, Rights::Management { admin: is, .. }) => is.covers(was),
+        _ => true,
+    };
+    access_lost || !only_adds || !admin
+}

@@ -1,0 +1,233 @@
+//! The keyring: the pepper, the audit's key and a data key for each keyspace, unwrapped in memory and nowhere else.
+//!
+//! The master key wraps only these, so that rotating it is a re-wrap. Losing it would end every key.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use argon2::password_hash::{PasswordHasher as _, SaltString};
+use keywright_model::digest::{Digest, Pepper, SecretHash};
+use keywright_model::id::{KeyspaceId, SecretId};
+use keywright_model::key::{Key, KeySecret, SecretMaterial};
+use keywright_model::seal::{Purpose, SealContext, SealError, Sealed, SealingKey};
+use keywright_model::secret::{Entropy, Secret};
+use keywright_store::WrappedKey;
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+const PEPPER: &str = "pepper";
+const AUDIT: &str = "audit";
+const REPLAY: &str = "replay";
+
+/// Holds what seals and digests secrets.
+pub struct Vault {
+    master: SealingKey,
+    ring: RwLock<BTreeMap<String, (u32, SealingKey)>>,
+    pepper: Pepper,
+    entropy: Arc<dyn Entropy>,
+}
+
+impl std::fmt::Debug for Vault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Vault(..)")
+    }
+}
+
+/// Why a keyring does not open.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VaultError {
+    /// The master key is another one than the one that wrapped the keyring.
+    #[error("the master key does not open this installation's keyring")]
+    WrongMasterKey,
+    /// A key that every installation has is not there.
+    #[error("the keyring lacks its `{0}` key")]
+    Incomplete(&'static str),
+}
+
+impl Vault {
+    /// Makes the keyring of a new installation.
+    pub fn create(master: &SealingKey, entropy: &dyn Entropy) -> Vec<WrappedKey> {
+        [PEPPER, AUDIT, REPLAY]
+            .iter()
+            .map(|purpose| wrap(master, purpose, &SealingKey::generate(entropy), entropy))
+            .collect()
+    }
+
+    /// Unwraps a keyring.
+    pub fn open(
+        master: SealingKey,
+        keyring: &[WrappedKey],
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, VaultError> {
+        let mut ring: BTreeMap<String, (u32, SealingKey)> = BTreeMap::new();
+        for wrapped in keyring {
+            let key = unwrap(&master, wrapped).map_err(|_| VaultError::WrongMasterKey)?;
+            let newest = ring.get(&wrapped.purpose).is_none_or(|(version, _)| *version < wrapped.version);
+            if newest {
+                ring.insert(wrapped.purpose.clone(), (wrapped.version, key));
+            }
+        }
+        for purpose in [PEPPER, AUDIT, REPLAY] {
+            if !ring.contains_key(purpose) {
+                return Err(VaultError::Incomplete(purpose));
+            }
+        }
+        let (_, pepper) = ring.get(PEPPER).ok_or(VaultError::Incomplete(PEPPER))?;
+        let pepper = Pepper::new(pepper.as_bytes());
+        Ok(Self { master, ring: RwLock::new(ring), pepper, entropy })
+    }
+
+    /// The fingerprint by which people tell master keys apart: 16 hex digits.
+    pub fn fingerprint(master: &SealingKey) -> String {
+        let hash =
+            Sha256::new().chain_update(b"keywright master key").chain_update(master.as_bytes()).finalize();
+        hex::encode(hash.get(..8).unwrap_or_default())
+    }
+
+    /// The keyring wrapped under another master key.
+    pub fn rewrap(&self, master: &SealingKey) -> Vec<WrappedKey> {
+        let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
+        let entropy = self.entropy.as_ref();
+        let rewrapped = ring.iter().map(|(purpose, (version, key))| WrappedKey {
+            version: *version,
+            ..wrap_version(master, purpose, *version, key, entropy)
+        });
+        rewrapped.collect()
+    }
+
+    /// The pepper, for the verifier.
+    pub fn pepper(&self) -> Pepper {
+        self.pepper.clone()
+    }
+
+    /// The key of the audit's chain, for the store.
+    pub fn audit_key(&self) -> [u8; 32] {
+        self.ring_key(AUDIT).map(|(_, key)| *key.as_bytes()).unwrap_or_default()
+    }
+
+    /// What a strong secret is found by.
+    pub fn digest(&self, secret: &Secret) -> Digest {
+        self.pepper.digest(&SecretHash::of(secret))
+    }
+
+    /// A data key for a keyspace that is being made; it counts once its write is committed and read back, or at once
+    /// in this process.
+    pub fn new_data_key(&self, keyspace: KeyspaceId) -> WrappedKey {
+        let key = SealingKey::generate(self.entropy.as_ref());
+        let purpose = data_purpose(keyspace);
+        let wrapped = wrap(&self.master, &purpose, &key, self.entropy.as_ref());
+        self.ring.write().unwrap_or_else(PoisonError::into_inner).insert(purpose, (1, key));
+        wrapped
+    }
+
+    /// Takes up a data key that was read from the store.
+    pub fn adopt(&self, wrapped: &WrappedKey) -> Result<(), VaultError> {
+        let key = unwrap(&self.master, wrapped).map_err(|_| VaultError::WrongMasterKey)?;
+        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        ring.entry(wrapped.purpose.clone()).or_insert((wrapped.version, key));
+        Ok(())
+    }
+
+    /// What is kept of a secret: its digest, its hash sealed, the secret sealed when `keep`, and for a custom one
+    /// Argon2id over the hash in place of the digest. Slow for custom ones: call it off the runtime's threads.
+    pub fn protect(
+        &self,
+        keyspace: KeyspaceId,
+        id: SecretId,
+        secret: &Secret,
+        custom: bool,
+        keep: bool,
+    ) -> Option<SecretMaterial> {
+        let hash = SecretHash::of(secret);
+        let seal = |purpose, plain: &[u8]| self.seal(keyspace, id, purpose, plain);
+        let argon2 = if custom { Some(self.argon2(&hash)?) } else { None };
+        Some(SecretMaterial {
+            digest: (!custom).then(|| self.pepper.digest(&hash)),
+            pepper_version: 1,
+            hash_sealed: seal(Purpose::SecretHash, hash.as_bytes())?,
+            secret_sealed: if keep { Some(seal(Purpose::Secret, secret.expose().as_bytes())?) } else { None },
+            argon2,
+        })
+    }
+
+    fn argon2(&self, hash: &SecretHash) -> Option<String> {
+        let mut salt = [0; 16];
+        self.entropy.fill(&mut salt);
+        let salt = SaltString::encode_b64(&salt).ok()?;
+        let phc = argon2::Argon2::default().hash_password(hash.as_bytes(), &salt).ok()?;
+        Some(phc.to_string())
+    }
+
+    fn seal(&self, keyspace: KeyspaceId, id: SecretId, purpose: Purpose, plain: &[u8]) -> Option<Sealed> {
+        let (key_version, key) = self.ring_key(&data_purpose(keyspace))?;
+        let (scope, id) = (keyspace.to_string(), id.to_string());
+        Some(key.seal(
+            &SealContext { purpose, scope: &scope, id: &id, key_version },
+            plain,
+            self.entropy.as_ref(),
+        ))
+    }
+
+    /// A secret in clear, if it was kept.
+    pub fn reveal(&self, key: &Key, secret: &KeySecret) -> Option<Secret> {
+        let sealed = secret.material.as_ref()?.secret_sealed.as_ref()?;
+        let (_, data_key) = self.ring_key(&data_purpose(key.keyspace))?;
+        let (scope, id) = (key.keyspace.to_string(), secret.id.to_string());
+        let context =
+            SealContext { purpose: Purpose::Secret, scope: &scope, id: &id, key_version: sealed.key_version };
+        let plain = data_key.open(&context, sealed).ok()?;
+        std::str::from_utf8(&plain).ok().map(Secret::new)
+    }
+
+    /// Seals a secret for the replay of the call that made it.
+    pub fn seal_replay(&self, scope: &[u8; 32], secret: &Secret) -> Option<Sealed> {
+        let (key_version, key) = self.ring_key(REPLAY)?;
+        let id = hex::encode(scope);
+        let context = SealContext { purpose: Purpose::Replay, scope: REPLAY, id: &id, key_version };
+        Some(key.seal(&context, secret.expose().as_bytes(), self.entropy.as_ref()))
+    }
+
+    /// Opens what [`Self::seal_replay`] made.
+    pub fn open_replay(&self, scope: &[u8; 32], sealed: &Sealed) -> Option<Secret> {
+        let (_, key) = self.ring_key(REPLAY)?;
+        let id = hex::encode(scope);
+        let context =
+            SealContext { purpose: Purpose::Replay, scope: REPLAY, id: &id, key_version: sealed.key_version };
+        let plain = key.open(&context, sealed).ok()?;
+        std::str::from_utf8(&plain).ok().map(Secret::new)
+    }
+
+    fn ring_key(&self, purpose: &str) -> Option<(u32, SealingKey)> {
+        self.ring.read().unwrap_or_else(PoisonError::into_inner).get(purpose).cloned()
+    }
+}
+
+fn data_purpose(keyspace: KeyspaceId) -> String {
+    format!("data:{keyspace}")
+}
+
+fn wrap(master: &SealingKey, purpose: &str, key: &SealingKey, entropy: &dyn Entropy) -> WrappedKey {
+    wrap_version(master, purpose, 1, key, entropy)
+}
+
+fn wrap_version(
+    master: &SealingKey,
+    purpose: &str,
+    version: u32,
+    key: &SealingKey,
+    entropy: &dyn Entropy,
+) -> WrappedKey {
+    let wrapped = master.seal(&keyring_context(purpose, version), key.as_bytes(), entropy);
+    WrappedKey { purpose: purpose.to_owned(), version, wrapped }
+}
+
+fn unwrap(master: &SealingKey, wrapped: &WrappedKey) -> Result<SealingKey, SealError> {
+    let plain: Zeroizing<Vec<u8>> =
+        master.open(&keyring_context(&wrapped.purpose, wrapped.version), &wrapped.wrapped)?;
+    let bytes: [u8; 32] = plain.as_slice().try_into().map_err(|_| SealError)?;
+    Ok(SealingKey::from_bytes(bytes))
+}
+
+const fn keyring_context(purpose: &str, version: u32) -> SealContext<'_> {
+    SealContext { purpose: Purpose::Keyring, scope: "keyring", id: purpose, key_version: version }
+}
