@@ -12,6 +12,7 @@ mod compiled;
 pub mod naive;
 mod region;
 mod render;
+mod request;
 mod set;
 #[cfg(test)]
 mod tests;
@@ -22,15 +23,16 @@ mod walk;
 use std::iter;
 use std::sync::{Arc, OnceLock};
 
-pub use compiled::{CheckedRequest, CompiledGrants, CompiledScope, Decision};
+pub use compiled::{CompiledGrants, CompiledScope, Decision};
 pub use region::{AccessChange, AccessRegion};
+pub use request::CheckedRequest;
 
 use crate::grant::{Action, ActionPattern, Actions, Effect, Grant, Resource, ResourcePattern, Segment};
 
 /// The grants would take too long to compare exactly, as only contrived ones do. Treat it as "not covered".
 ///
 /// Hundreds of patterns that mix `*` and names at every level can mean exponentially many different sets, so the work
-/// is bounded: see [`set::WORK_MAX`].
+/// is bounded, to some tens of milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("these grants are too complex to compare: use fewer patterns with `*` in the middle")]
 pub struct TooComplex;

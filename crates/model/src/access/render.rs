@@ -19,7 +19,7 @@ const PATTERNS_MAX: usize = 10_000;
 /// How many different sets are compared pair by pair to share regions between actions.
 const SHARED_SETS_MAX: usize = 64;
 /// How many pairs of patterns are compared to join pieces; the rest stay apart, which is longer and as exact.
-const JOIN_TESTS_MAX: usize = 200_000;
+const JOIN_TESTS_MAX: usize = 2_000_000;
 
 /// One segment of a pattern in the making.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,7 +40,7 @@ pub(super) fn regions(solution: Solution<'_>) -> Result<Vec<AccessRegion>, TooCo
     let mut left: BTreeMap<SetId, SetId> = classes.sets().map(|set| (set, set)).collect();
     let shares = left.len() <= SHARED_SETS_MAX;
     let mut found = Vec::new();
-    let mut pattern_count = 0;
+    let (mut pattern_count, mut tests_left) = (0, JOIN_TESTS_MAX);
     for class in classes.sets() {
         let set = left.get(&class).copied().unwrap_or(NONE);
         if set == NONE {
@@ -54,16 +54,16 @@ pub(super) fn regions(solution: Solution<'_>) -> Result<Vec<AccessRegion>, TooCo
                 *rest = writer.sets.minus(*rest, set)?;
             }
         }
-        let actions = joined(classes.actions(|set| has_it.contains(&set)), are_about_one_action);
-        let pieces = writer.pieces_of_root(set)?;
-        for resources in joined(pieces, |left, right| are_about_one_resource(left, right)) {
-            for actions in &actions {
-                pattern_count += resources.included.len() + resources.excepted.len();
-                if pattern_count > PATTERNS_MAX {
-                    return Err(TooComplex);
-                }
-                found.push(region(actions.clone(), &resources, &names));
-            }
+        let actions = classes.actions(|set| has_it.contains(&set));
+        let actions = joined(actions, are_about_one_action, &mut tests_left);
+        let resources = writer.pieces_of_root(set)?;
+        pattern_count += weight(&resources) * actions.len() + weight(&actions);
+        if pattern_count > PATTERNS_MAX {
+            return Err(TooComplex);
+        }
+        for resources in joined(resources, |left, right| are_about_one_resource(left, right), &mut tests_left)
+        {
+            found.extend(actions.iter().map(|actions| region(actions.clone(), &resources, &names)));
         }
     }
     found.sort();
@@ -255,25 +255,27 @@ impl Writer {
 }
 
 /// How long this is to read.
-fn weight(pieces: &[Piece<Path>]) -> usize {
+fn weight<P>(pieces: &[Piece<P>]) -> usize {
     pieces.iter().map(|piece| piece.included.len() + piece.excepted.len()).sum()
 }
 
 /// Joins pieces wherever no exception of one touches the other: the union then means the same.
-fn joined<P>(pieces: Vec<Piece<P>>, overlap: impl Fn(&P, &P) -> bool) -> Vec<Piece<P>> {
+fn joined<P>(
+    pieces: Vec<Piece<P>>,
+    overlap: impl Fn(&P, &P) -> bool,
+    tests_left: &mut usize,
+) -> Vec<Piece<P>> {
+    let touches = |some: &[P], others: &[P]| some.iter().any(|p| others.iter().any(|o| overlap(p, o)));
     let mut joined: Vec<Piece<P>> = Vec::new();
-    let mut tests_left = JOIN_TESTS_MAX;
     for piece in pieces {
-        let fitting = joined.iter_mut().find(|held| {
+        let fitting = joined.iter().position(|held| {
             let tests =
                 held.excepted.len() * piece.included.len() + piece.excepted.len() * held.included.len();
-            let Some(left) = tests_left.checked_sub(tests) else { return false };
-            tests_left = left;
-            let touches =
-                |some: &[P], others: &[P]| some.iter().any(|p| others.iter().any(|o| overlap(p, o)));
-            !touches(&held.excepted, &piece.included) && !touches(&piece.excepted, &held.included)
+            *tests_left = tests_left.saturating_sub(tests);
+            *tests_left == 0
+                || !touches(&held.excepted, &piece.included) && !touches(&piece.excepted, &held.included)
         });
-        match fitting {
+        match fitting.filter(|_| *tests_left > 0).and_then(|at| joined.get_mut(at)) {
             Some(held) => {
                 held.included.extend(piece.included);
                 held.excepted.extend(piece.excepted);
