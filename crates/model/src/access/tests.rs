@@ -226,6 +226,8 @@ fn the_deepest_resource_is_compared_too_and_nothing_lies_below_it() {
         let text = serde_json::to_string(&region).unwrap();
         assert_eq!(serde_json::from_str::<AccessRegion>(&text).unwrap(), region);
     }
+    let above = ["a"; 31].join("/");
+    check_change(&[&format!("allow get on {rest}")], &[&format!("allow get on {above} {above}/*")], &[], &[]);
     let any = format!("allow get on {}", ["*"; 32].join("/"));
     check_change(&[&any], &[&any, &format!("allow get on {deepest}")], &[], &[]);
 }
