@@ -1,0 +1,139 @@
+//! One commit inside the group's transaction: test, write, note, take the revision last.
+
+use std::sync::Arc;
+
+use keywright_model::change::{Batch, Change};
+use keywright_model::revision::Revision;
+use rusqlite::Connection;
+
+use super::audit_log::{AuditLog, Moved};
+use super::nouns::first;
+use super::value::{column, count, id, noun_bits, sealed_blob, table, to_json, uncount};
+use super::write_nouns::{self, exists, in_use};
+use crate::{AuditContext, Commit, CommitError, Committed, Expect, IdempotentWrite, StoreError, WrappedKey};
+
+/// What the writer knows between commits: the newest revision of the group and the ends of the audit's chains.
+pub(super) struct Tip {
+    /// The newest revision, of commits that are not durable yet too.
+    pub(super) revision: Revision,
+    /// The audit's writer.
+    pub(super) audit: AuditLog,
+}
+
+/// Makes a commit part of the group's transaction, whole or not at all.
+pub(super) fn apply(connection: &Connection, tip: &mut Tip, commit: Commit) -> Result<Committed, CommitError> {
+    connection.prepare_cached("SAVEPOINT one_commit")?.execute([])?;
+    match write(connection, tip, commit) {
+        Ok((batch, moved)) => {
+            connection.prepare_cached("RELEASE one_commit")?.execute([])?;
+            tip.audit.advance(moved);
+            tip.revision = batch.revision;
+            Ok(Committed { batch: Arc::new(batch) })
+        }
+        Err(error) => {
+            // SQLite itself takes everything back when the disk is full: then there is no savepoint any more.
+            if !connection.is_autocommit() {
+                connection.prepare_cached("ROLLBACK TO one_commit")?.execute([])?;
+                connection.prepare_cached("RELEASE one_commit")?.execute([])?;
+            }
+            Err(error)
+        }
+    }
+}
+
+fn write(connection: &Connection, tip: &Tip, commit: Commit) -> Result<(Batch, Moved), CommitError> {
+    let Commit { expect, mut changes, audit: context, idempotency, wrapped_keys } = commit;
+    if let Some(call) = &idempotency {
+        refuse_repeated(connection, call, &context)?;
+    }
+    for expectation in expect {
+        test(connection, expectation)?;
+    }
+    let mut order: Vec<&mut Change> = changes.iter_mut().collect();
+    order.sort_by_key(|change| write_nouns::rank(change));
+    for change in order {
+        write_nouns::write(connection, change)?;
+    }
+    write_wrapped(connection, &wrapped_keys)?;
+    let revision = if changes.is_empty() { tip.revision } else { tip.revision.next() };
+    let moved = tip.audit.append(connection, &context, revision, &changes)?;
+    if let Some(call) = &idempotency {
+        remember(connection, call, revision, &changes, &context)?;
+    }
+    if !changes.is_empty() {
+        let mut statement = connection.prepare_cached("INSERT INTO feed (revision, at, changes) VALUES (?1, ?2, ?3)")?;
+        statement.execute((count(revision.0), context.at.unix_ms(), to_json(&changes)?))?;
+    }
+    Ok((Batch { revision, at: context.at, changes }, moved))
+}
+
+fn test(connection: &Connection, expectation: Expect) -> Result<(), CommitError> {
+    match expectation {
+        Expect::Version(noun, version) => {
+            let sql = format!("SELECT version FROM {} WHERE id = ?1", table(noun));
+            let stored: Option<i64> = first(connection, &sql, [id(noun_bits(noun))], |row| column(row, 0))?;
+            let same = stored.is_some_and(|stored| uncount(stored) == version.0);
+            if same { Ok(()) } else { Err(CommitError::Conflict(noun)) }
+        }
+        Expect::Absent(noun) if exists(connection, noun)? => Err(CommitError::Conflict(noun)),
+        Expect::Unused(noun) if in_use(connection, noun)? => Err(CommitError::InUse(noun)),
+        Expect::Absent(_) | Expect::Unused(_) => Ok(()),
+        Expect::Root(digest) => {
+            let sql = "SELECT root_digest FROM installation";
+            let stored: Option<Option<[u8; 32]>> = first(connection, sql, [], |row| column(row, 0))?;
+            if stored.flatten() == Some(digest.0) { Ok(()) } else { Err(CommitError::RootChanged) }
+        }
+    }
+}
+
+fn refuse_repeated(
+    connection: &Connection,
+    call: &IdempotentWrite,
+    context: &AuditContext,
+) -> Result<(), CommitError> {
+    let sql = "SELECT until FROM idempotency WHERE scope = ?1";
+    let until: Option<i64> = first(connection, sql, [call.scope], |row| column(row, 0))?;
+    let remembered = until.is_some_and(|until| until > context.at.unix_ms());
+    if remembered { Err(CommitError::Repeated) } else { Ok(()) }
+}
+
+fn remember(
+    connection: &Connection,
+    call: &IdempotentWrite,
+    revision: Revision,
+    changes: &[Change],
+    context: &AuditContext,
+) -> Result<(), StoreError> {
+    let mut statement = connection.prepare_cached(
+        "INSERT OR REPLACE INTO idempotency (scope, request, revision, changed, subject, secret_sealed, secret_until, \
+         until) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    let secret = call.secret.as_ref().map(sealed_blob);
+    statement.execute((
+        call.scope,
+        call.request,
+        count(revision.0),
+        !changes.is_empty(),
+        context.subject.to_string(),
+        secret,
+        call.secret_until.unix_ms(),
+        call.until.unix_ms(),
+    ))?;
+    Ok(())
+}
+
+/// Adds keys to the keyring. One that is there already refuses the commit: overwriting it would lose what it sealed.
+pub(super) fn write_wrapped(connection: &Connection, keys: &[WrappedKey]) -> Result<(), CommitError> {
+    for key in keys {
+        let sql = "INSERT INTO keyring (purpose, version, wrapped) VALUES (?1, ?2, ?3)";
+        let wrapped = sealed_blob(&key.wrapped);
+        match connection.prepare_cached(sql)?.execute((&key.purpose, key.version, wrapped)) {
+            Ok(_) => {}
+            Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation) => {
+                return Err(CommitError::Taken("wrapped key"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! The contract on SQLite, and what only SQLite has.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tempfile::TempDir;
+
+use super::*;
+use crate::contract::{Backend, fixture};
+
+/// A data directory of its own.
+pub(super) struct SqliteBackend(pub(super) TempDir);
+
+pub(super) fn audit_key() -> AuditKey {
+    AuditKey::new(&[4; 32])
+}
+
+impl SqliteBackend {
+    pub(super) fn new() -> Self {
+        let backend = Self(TempDir::new().unwrap());
+        let mut file = SqliteFile::open(backend.0.path()).unwrap();
+        let keyring = [fixture::wrapped("pepper", 1)];
+        let entropy = Arc::new(fixture::Counting::default());
+        file.initialise(&fixture::installation(), &keyring, vec![], &audit_key(), entropy).unwrap();
+        backend
+    }
+
+    pub(super) fn start(&self) -> Arc<SqliteStore> {
+        let file = SqliteFile::open(self.0.path()).unwrap();
+        file.start(audit_key(), Arc::new(fixture::Counting::default())).unwrap()
+    }
+}
+
+#[async_trait]
+impl Backend for SqliteBackend {
+    async fn open(&self) -> Arc<dyn Store> {
+        self.start()
+    }
+}
+
+#[tokio::test]
+async fn smoke() {
+    let backend = SqliteBackend::new();
+    let store = backend.open().await;
+    fixture::world(&store).await;
+    let committed = fixture::write(&store, vec![fixture::of_key(fixture::key(1, 1, 7))]).await.unwrap();
+    assert_eq!(committed.batch.revision.0, 2);
+    let key = fixture::stored_key(&store, 7).await.unwrap();
+    assert_eq!(key.number, 1);
+    assert_eq!(fixture::of_key(key), committed.batch.changes[0]);
+    assert_eq!(store.snapshot().await.unwrap().changes.len(), 6);
+    assert_eq!(store.batches_after(Revision(1), 10).await.unwrap().unwrap()[0], *committed.batch);
+}
