@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use keywright_model::digest::SecretHash;
+use keywright_model::time::Timestamp;
+use keywright_store::{QuotaBlock, QuotaSubject};
 use tokio::sync::Semaphore;
 
-use crate::Error;
+use crate::{Control, Error, Vault};
 
 /// How many Argon2id computations run at once: each takes a core and 19 MiB for about 20 ms.
 const ARGON2_AT_ONCE: usize = 2;
@@ -37,5 +40,23 @@ impl Workers {
             self.admitted.try_acquire().map_err(|_| Error::Throttled { retry_after_seconds: 1 })?;
         let _running = self.running.acquire().await.map_err(|error| Error::Internal(error.into()))?;
         tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(error.into()))
+    }
+}
+
+impl Control {
+    /// Whether a weak secret is the one that was kept as `phc`. Bounded in how many run and wait at once.
+    pub async fn is_weak_secret(&self, phc: Arc<str>, hash: SecretHash) -> Result<bool, Error> {
+        self.argon2.run(move || Vault::is_weak_secret(&phc, &hash)).await
+    }
+
+    /// Takes units out of a quota ahead of use, durably; never beyond `max` in its period.
+    pub async fn reserve_quota(
+        &self,
+        subject: QuotaSubject,
+        period_start: Timestamp,
+        units: u64,
+        max: u64,
+    ) -> Result<QuotaBlock, Error> {
+        Ok(self.store.reserve_quota(subject, period_start, units, max).await?)
     }
 }

@@ -122,6 +122,7 @@ impl From<CommitError> for Error {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Conflict(_) | CommitError::DanglingReference(_) => Self::Conflict,
+            CommitError::RootChanged => Self::Unauthenticated { denial: None },
             CommitError::Taken(field) => Self::Taken { field },
             CommitError::InUse(_) => Self::InUse,
             CommitError::Repeated => Self::IdempotencyInProgress,

@@ -22,14 +22,13 @@ use std::time::Duration;
 use keywright_feed::Applied;
 use keywright_model::secret::Entropy;
 use keywright_store::Store;
-use keywright_verifier::Verifier;
 
 pub use caller::{Caller, Origin, REST};
 pub use clock::Clock;
 pub use error::Error;
 pub use keywright_store::audit::AuditEntry;
 pub use keywright_store::query::NounKind;
-pub use keywright_store::{AuditQuery, KeyQuery, Noun, Page};
+pub use keywright_store::{AuditQuery, KeyQuery, Noun, Page, QuotaBlock, QuotaSubject};
 pub use nouns::{NounPage, NounRecord};
 pub use reads::{AuditFilter, RevisionStatus};
 pub use vault::{Vault, VaultError};
@@ -43,8 +42,6 @@ pub struct Parts {
     pub vault: Arc<Vault>,
     /// How far this node's index has come.
     pub applied: Applied,
-    /// This node's index.
-    pub verifier: Arc<Verifier>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -69,7 +66,6 @@ pub struct Inner {
     store: Arc<dyn Store>,
     vault: Arc<Vault>,
     applied: Applied,
-    verifier: Arc<Verifier>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     settings: Settings,
@@ -80,19 +76,9 @@ pub struct Inner {
 impl Control {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, vault, applied, verifier, clock, entropy, settings } = parts;
+        let Parts { store, vault, applied, clock, entropy, settings } = parts;
         let (in_progress, argon2) = (write::InProgress::default(), deferred::Workers::default());
-        Self(Arc::new(Inner {
-            store,
-            vault,
-            applied,
-            verifier,
-            clock,
-            entropy,
-            settings,
-            in_progress,
-            argon2,
-        }))
+        Self(Arc::new(Inner { store, vault, applied, clock, entropy, settings, in_progress, argon2 }))
     }
 
     /// 128 random bits, for identifiers.

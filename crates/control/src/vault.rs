@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use argon2::password_hash::{PasswordHasher as _, SaltString};
+use argon2::PasswordVerifier as _;
+use argon2::password_hash::PasswordHasher as _;
+use argon2::password_hash::phc::PasswordHash;
 use keywright_model::digest::{Digest, Pepper, SecretHash};
 use keywright_model::id::{KeyspaceId, SecretId};
 use keywright_model::key::{Key, KeySecret, SecretMaterial};
@@ -153,9 +155,15 @@ impl Vault {
     fn argon2(&self, hash: &SecretHash) -> Option<String> {
         let mut salt = [0; 16];
         self.entropy.fill(&mut salt);
-        let salt = SaltString::encode_b64(&salt).ok()?;
-        let phc = argon2::Argon2::default().hash_password(hash.as_bytes(), &salt).ok()?;
+        let phc: PasswordHash =
+            argon2::Argon2::default().hash_password_with_salt(hash.as_bytes(), &salt).ok()?;
         Some(phc.to_string())
+    }
+
+    /// Whether a weak secret's hash is the one that Argon2id was run over. Slow: call it off the runtime's threads.
+    pub fn is_weak_secret(phc: &str, hash: &SecretHash) -> bool {
+        let parsed = PasswordHash::new(phc);
+        parsed.is_ok_and(|parsed| argon2::Argon2::default().verify_password(hash.as_bytes(), &parsed).is_ok())
     }
 
     fn seal(&self, keyspace: KeyspaceId, id: SecretId, purpose: Purpose, plain: &[u8]) -> Option<Sealed> {

@@ -191,7 +191,7 @@ fn must_keep(key: &Key) -> bool {
 
 impl Decision {
     /// A principal that this write makes has no version to expect yet.
-    fn without_version_of_new(mut self) -> Self {
+    pub(crate) fn without_version_of_new(mut self) -> Self {
         let made: Vec<_> = self
             .changes
             .iter()

@@ -17,14 +17,14 @@ use keywright_model::admin::AdminAction;
 use keywright_model::change::{Change, NounRef};
 use keywright_model::document::field_changes;
 use keywright_model::id::{KeyId, KeyspaceId, SecretId};
-use keywright_model::key::{Key, KeySpec, SECRETS_MAX};
+use keywright_model::key::{Key, SECRETS_MAX};
 use keywright_model::secret::Secret;
 use keywright_model::time::Timestamp;
 use keywright_model::view::key_view;
-use keywright_store::{Expect, Lookup, Noun};
+use keywright_store::{Expect, Lookup};
 use serde_json::{Map, Value};
 
-use crate::lookup::{Surroundings, into_keyspace, into_org, into_principal, into_role};
+use crate::lookup::Surroundings;
 use crate::rights::{Held, access_at, takes_away};
 use crate::write::{Decision, Outcome, Plan};
 use crate::{Caller, Control, Error};
