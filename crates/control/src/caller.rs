@@ -129,18 +129,24 @@ impl Control {
             return Err(unauthenticated(None));
         }
         let digest = self.vault.digest(&Secret::new(bearer));
-        if origin.wire == REST && self.is_root(&digest).await? {
-            let named = self.org_named(org.unwrap_or(crate::bootstrap::DEFAULT)).await?;
-            let org = named.ok_or(Error::NotFound("organization"))?.id;
-            return Ok(Caller { who: Who::Root, org, origin, expect: vec![Expect::Root(digest)] });
-        }
-        let key = self.find_key(Lookup::KeyByDigest(digest)).await?.ok_or_else(|| unauthenticated(None))?;
+        let Some(key) = self.find_key(Lookup::KeyByDigest(digest)).await? else {
+            return self.root_caller(digest, org, origin).await;
+        };
         let used = key.secrets.iter().find(|s| s.material.as_ref().is_some_and(|m| m.digest == Some(digest)));
         let status = used.and_then(|secret| key.secret_status_at(secret.id, self.clock.now()));
         if !matches!(status, Some(SecretStatus::Current | SecretStatus::Overlapping)) {
             return Err(unauthenticated(Some(Denial::Superseded)));
         }
         self.caller_of(key, org, origin).await
+    }
+
+    async fn root_caller(&self, digest: Digest, org: Option<&str>, origin: Origin) -> Result<Caller, Error> {
+        if origin.wire != REST || !self.is_root(&digest).await? {
+            return Err(unauthenticated(None));
+        }
+        let named = self.org_named(org.unwrap_or(crate::bootstrap::DEFAULT)).await?;
+        let org = named.ok_or(Error::NotFound("organization"))?.id;
+        Ok(Caller { who: Who::Root, org, origin, expect: vec![Expect::Root(digest)] })
     }
 
     /// Finds who calls from a signed request: `check` is given each secret of the key that `access_id` names.

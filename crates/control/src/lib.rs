@@ -69,6 +69,7 @@ pub struct Inner {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     settings: Settings,
+    incarnation: tokio::sync::OnceCell<keywright_model::revision::Incarnation>,
     in_progress: write::InProgress,
     argon2: deferred::Workers,
 }
@@ -77,8 +78,19 @@ impl Control {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
         let Parts { store, vault, applied, clock, entropy, settings } = parts;
-        let (in_progress, argon2) = (write::InProgress::default(), deferred::Workers::default());
-        Self(Arc::new(Inner { store, vault, applied, clock, entropy, settings, in_progress, argon2 }))
+        let (incarnation, in_progress) = (tokio::sync::OnceCell::new(), write::InProgress::default());
+        let argon2 = deferred::Workers::default();
+        Self(Arc::new(Inner {
+            store,
+            vault,
+            applied,
+            clock,
+            entropy,
+            settings,
+            incarnation,
+            in_progress,
+            argon2,
+        }))
     }
 
     /// 128 random bits, for identifiers.

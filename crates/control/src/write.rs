@@ -8,7 +8,7 @@ use std::time::Duration;
 use keywright_model::access::AccessChange;
 use keywright_model::change::{Batch, Change, NounRef};
 use keywright_model::document::FieldChange;
-use keywright_model::revision::{Revision, RevisionToken, Version};
+use keywright_model::revision::{Incarnation, Revision, RevisionToken, Version};
 use keywright_model::secret::Secret;
 use keywright_store::{AuditContext, Commit, CommitError, Expect, IdempotentWrite, WrappedKey};
 use serde::Serialize;
@@ -178,7 +178,8 @@ impl Control {
         };
         let mut caller = caller.clone();
         for attempt in 0..ATTEMPTS_MAX {
-            if attempt > 0 {
+            // A key that ends itself rests on nothing but its secret.
+            if attempt > 0 && !caller.expect.is_empty() {
                 caller = self.refreshed(&caller).await?;
             }
             if let Some(outcome) = self.replayed(scope, options).await? {
@@ -282,7 +283,13 @@ impl Control {
 
     /// A revision as clients see it.
     pub(crate) async fn token(&self, revision: Revision) -> Result<RevisionToken, Error> {
-        Ok(RevisionToken { incarnation: self.store.installation().await?.incarnation, revision })
+        Ok(RevisionToken { incarnation: self.incarnation().await?, revision })
+    }
+
+    /// This life of the data: it cannot change under a running server.
+    pub(crate) async fn incarnation(&self) -> Result<Incarnation, Error> {
+        let read = async || Ok::<_, Error>(self.store.installation().await?.incarnation);
+        self.incarnation.get_or_try_init(read).await.copied()
     }
 
     /// Tests `If-Match`, and that it is there where it must be.
