@@ -1,1 +1,20 @@
 //! Every way in: translate, call control or verifier, translate back.
+//!
+//! This crate must not know SQL, the store, or what a right means. What a client sent is read strictly at the edge;
+//! what is answered is what control and the verifier say.
+
+mod assets;
+pub mod dialects;
+mod dispatch;
+pub mod listen;
+mod metrics;
+pub mod openapi;
+pub mod rest;
+pub mod routes;
+mod service;
+mod state;
+pub mod throttle;
+mod tls;
+
+pub use dispatch::router;
+pub use state::{BODY_TIMEOUT, Parts, ServerState};

@@ -1,0 +1,103 @@
+//! What every wire works with, and what verifying alone works with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keywright_control::{Clock, Control};
+use keywright_verifier::Verifier;
+
+use crate::metrics::Metrics;
+use crate::rest::request_id::RequestIds;
+use crate::rest::verify::VerifyState;
+use crate::throttle::Throttle;
+
+/// How long a body may take to arrive.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the binary, or a test, gives the server.
+#[derive(Debug)]
+pub struct Parts {
+    /// The use cases.
+    pub control: Control,
+    /// This node's index.
+    pub verifier: Arc<Verifier>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Random bytes of this boot, for request identifiers.
+    pub boot: [u8; 8],
+    /// How long a body may take to arrive: [`BODY_TIMEOUT`] but in tests.
+    pub body_timeout: Duration,
+}
+
+/// The server's state, for every wire. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ServerState(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    control: Control,
+    verify: VerifyState,
+    common: Arc<Common>,
+}
+
+/// What needs no database: for every wire and for verifying.
+pub struct Common {
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Who failed to authenticate how often.
+    pub throttle: Throttle,
+    /// Figures.
+    pub metrics: Metrics,
+    /// Makes identifiers for requests.
+    pub request_ids: RequestIds,
+    /// How long a body may take to arrive.
+    pub body_timeout: Duration,
+}
+
+impl std::fmt::Debug for Common {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Common(..)")
+    }
+}
+
+impl ServerState {
+    /// Puts the parts together.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { control, verifier, clock, boot, body_timeout } = parts;
+        let metrics = Metrics::default();
+        let common = Arc::new(Common {
+            clock,
+            throttle: Throttle::default(),
+            metrics,
+            request_ids: RequestIds::new(boot),
+            body_timeout,
+        });
+        let verify = VerifyState::new(verifier, Arc::new(control.clone()), Arc::clone(&common));
+        Self(Arc::new(Shared { control, verify, common }))
+    }
+
+    /// The use cases.
+    pub fn control(&self) -> &Control {
+        &self.0.control
+    }
+
+    /// What verifying works with.
+    pub fn verify(&self) -> &VerifyState {
+        &self.0.verify
+    }
+
+    /// This node's index.
+    pub fn verifier(&self) -> &Arc<Verifier> {
+        self.0.verify.verifier()
+    }
+
+    /// The clocks.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.0.common.clock
+    }
+
+    /// What needs no database.
+    pub fn common(&self) -> &Arc<Common> {
+        &self.0.common
+    }
+}

@@ -1,0 +1,3 @@
+//! The server from outside: raw sockets, and REST through the router.
+
+mod listen;
