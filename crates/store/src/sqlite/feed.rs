@@ -9,14 +9,14 @@ use keywright_model::key::{Key, SecretMaterial};
 use keywright_model::noun::{Keyspace, Org, Plan, Principal, Role};
 use keywright_model::revision::Revision;
 use keywright_model::time::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 use serde::de::DeserializeOwned;
 
 use super::audit_log::stored_head;
 use super::bookkeeping::installation;
 use super::nouns::{all, first, secrets};
 use super::rows::{KEY_COLUMNS, KeyRow, SECRET_COLUMNS, SecretRow, secret_from};
-use super::value::{column, count, from_json, noun_ref, rows, sealed_from, time_column, uncount};
+use super::value::{column, count, from_json, id_column, noun_ref, rows, sealed_from, time_column, uncount};
 use crate::{IdempotentAnswer, Snapshot, StoreError};
 
 /// The batches after a revision; `None` when the feed does not reach back that far, or never had that revision.
@@ -86,8 +86,8 @@ pub(super) fn snapshot(connection: &Connection) -> Result<Snapshot, StoreError> 
     bodies::<Role>(connection, "roles", &mut changes, Change::RoleChanged)?;
     bodies::<Plan>(connection, "plans", &mut changes, Change::PlanChanged)?;
     bodies::<Principal>(connection, "principals", &mut changes, Change::PrincipalChanged)?;
-    each_key(connection, |key| {
-        changes.push(Change::KeyChanged(Arc::new(key)));
+    each_key(connection, |_, key| {
+        changes.push(Change::KeyChanged(Arc::new(key?)));
         Ok(())
     })?;
     Ok(Snapshot { incarnation, revision, changes })
@@ -106,30 +106,38 @@ fn bodies<T: DeserializeOwned>(
     Ok(())
 }
 
-/// Walks through every key with its secrets, in the order of their identifiers: two ordered reads, merged.
+/// Walks through every key with its secrets, in the order of their identifiers: two ordered reads, merged. A key that
+/// does not read back is visited with the reason.
 pub(super) fn each_key(
     connection: &Connection,
-    mut visit: impl FnMut(Key) -> Result<(), StoreError>,
+    mut visit: impl FnMut(u128, Result<Key, StoreError>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let keys_sql = format!("SELECT {KEY_COLUMNS} FROM keys k ORDER BY k.id");
     let secrets_sql = format!("SELECT {SECRET_COLUMNS} FROM secrets s ORDER BY s.key_id");
     let (mut keys, mut secrets) = (connection.prepare(&keys_sql)?, connection.prepare(&secrets_sql)?);
     let (mut keys, mut secrets) = (keys.query([])?, secrets.query([])?);
-    let mut ahead = secrets.next()?.map(secret_from).transpose()?;
+    let read = |row: &Row<'_>| Ok::<_, StoreError>((id_column(row, 0)?, secret_from(row)));
+    let mut ahead = secrets.next()?.map(read).transpose()?;
     while let Some(row) = keys.next()? {
-        let mut key = KeyRow::read(row)?.into_key()?;
-        let mut own: Vec<SecretRow> = Vec::new();
-        while let Some(secret) = ahead.take_if(|secret| secret.key <= key.id) {
-            if secret.key == key.id {
+        let bits = id_column(row, 0)?;
+        let mut own: Vec<Result<SecretRow, StoreError>> = Vec::new();
+        while let Some((of, secret)) = ahead.take_if(|(of, _)| *of <= bits) {
+            if of == bits {
                 own.push(secret);
             }
-            ahead = secrets.next()?.map(secret_from).transpose()?;
+            ahead = secrets.next()?.map(read).transpose()?;
         }
-        own.sort_by_key(|secret| secret.position);
-        key.secrets = own.into_iter().map(|secret| secret.secret).collect();
-        visit(key)?;
+        visit(bits, KeyRow::read(row).and_then(|row| whole(row, own)))?;
     }
     Ok(())
+}
+
+fn whole(row: KeyRow, secrets: Vec<Result<SecretRow, StoreError>>) -> Result<Key, StoreError> {
+    let mut secrets = secrets.into_iter().collect::<Result<Vec<_>, _>>()?;
+    secrets.sort_by_key(|secret| secret.position);
+    let mut key = row.into_key()?;
+    key.secrets = secrets.into_iter().map(|secret| secret.secret).collect();
+    Ok(key)
 }
 
 /// What was answered to a call, if it is remembered at `now`.

@@ -6,6 +6,7 @@
 
 mod audit_log;
 mod audit_page;
+mod audit_rows;
 mod audit_verify;
 mod backup;
 mod bookkeeping;
@@ -16,7 +17,7 @@ mod migrate;
 mod nouns;
 mod open;
 mod readers;
-// mod restore;
+mod restore;
 mod rows;
 #[cfg(test)]
 mod tests;
@@ -40,7 +41,7 @@ use tokio::sync::broadcast;
 
 pub use self::backup::{BackupError, Manifest, Progress};
 pub use self::open::{DATABASE, LOCK, OpenError};
-// pub use self::restore::{Restore, Revival, restore, restore_check};
+pub use self::restore::{Ended, Restore, Revival, Revivals, restore, restore_check};
 
 use self::audit_log::AuditLog;
 use self::bookkeeping::{Chore, Reservation};
@@ -180,7 +181,7 @@ impl SqliteReader {
     /// Compares the whole audit with itself, with the rows and with the feed. `progress` hears of every thousandth
     /// entry or row.
     pub fn audit_verify(&self, key: &AuditKey, progress: Progress<'_>) -> Result<AuditReport, StoreError> {
-        audit_verify::verify(&self.connection, key, progress)
+        readers::in_snapshot(&self.connection, |connection| audit_verify::verify(connection, key, progress))
     }
 
     /// Copies the database, as it is at one moment, into a new directory, with a manifest. A server may go on writing.

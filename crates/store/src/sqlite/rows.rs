@@ -225,11 +225,9 @@ impl KeyRow {
     }
 }
 
-/// One secret and where it belongs.
+/// One secret and its place.
 #[derive(Debug)]
 pub(super) struct SecretRow {
-    /// Whose it is.
-    pub(super) key: KeyId,
     /// Its place among the key's secrets.
     pub(super) position: i64,
     /// The secret.
@@ -250,7 +248,6 @@ pub(super) fn secret_from(row: &Row<'_>) -> Result<SecretRow, StoreError> {
         })),
     };
     Ok(SecretRow {
-        key: KeyId::from_bits(id_column(row, 0)?),
         position: column(row, 1)?,
         secret: KeySecret {
             id: SecretId::from_bits(id_column(row, 2)?),

@@ -38,16 +38,4 @@ impl Backend for SqliteBackend {
     }
 }
 
-#[tokio::test]
-async fn smoke() {
-    let backend = SqliteBackend::new();
-    let store = backend.open().await;
-    fixture::world(&store).await;
-    let committed = fixture::write(&store, vec![fixture::of_key(fixture::key(1, 1, 7))]).await.unwrap();
-    assert_eq!(committed.batch.revision.0, 2);
-    let key = fixture::stored_key(&store, 7).await.unwrap();
-    assert_eq!(key.number, 1);
-    assert_eq!(fixture::of_key(key), committed.batch.changes[0]);
-    assert_eq!(store.snapshot().await.unwrap().changes.len(), 6);
-    assert_eq!(store.batches_after(Revision(1), 10).await.unwrap().unwrap()[0], *committed.batch);
-}
+crate::store_contract!(contract, SqliteBackend::new);

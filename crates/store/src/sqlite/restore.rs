@@ -1,0 +1,188 @@
+//! Putting a backup in the place of a data directory's database: a new life of the data, and nothing that was ended
+//! since comes back unnoticed.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use keywright_model::id::{KeyId, SecretId};
+use keywright_model::revision::Incarnation;
+use keywright_model::time::Timestamp;
+use rusqlite::{Connection, OpenFlags};
+
+use super::backup::{BackupError, Manifest, check_integrity, checked_manifest, io};
+use super::nouns::all;
+use super::open::{DATABASE, lock_directory, private_file};
+use super::value::{column, id_column};
+use super::{migrate, set_incarnation};
+
+/// What a new database is called until it is whole.
+const UNFINISHED: &str = "keywright.db.restoring";
+
+/// Something that is ended now and would verify again after a restore.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revival {
+    /// The key.
+    pub key: KeyId,
+    /// Its name in the backup.
+    pub name: String,
+    /// What became of it since.
+    pub ended: Ended,
+}
+
+/// How something was ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The key was revoked.
+    Revoked,
+    /// The key was deleted.
+    Deleted,
+    /// The key's record is gone.
+    Purged,
+    /// The key was disabled.
+    Disabled,
+    /// One of its secrets was rotated out or expired by hand.
+    Superseded(SecretId),
+}
+
+/// How a restore is to be done.
+#[derive(Clone, Debug)]
+pub struct Restore {
+    /// The backup's directory.
+    pub backup: PathBuf,
+    /// The data directory. Its server must not be running.
+    pub directory: PathBuf,
+    /// The restored data's new life.
+    pub incarnation: Incarnation,
+    /// What the present database is called afterwards, such as `keywright.db.2027-01-01T00-00-00Z`.
+    pub aside: String,
+    /// Now.
+    pub now: Timestamp,
+    /// Whether [`Revival`]s are accepted. The caller has shown them.
+    pub revivals: Revivals,
+}
+
+/// What to do about keys that would be valid again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revivals {
+    /// Do not restore.
+    Refuse,
+    /// Restore all the same.
+    Accept,
+}
+
+/// Lists what a restore would bring back: live in the backup, ended now. A data directory without a database ends
+/// nothing.
+pub fn restore_check(backup: &Path, directory: &Path, now: Timestamp) -> Result<Vec<Revival>, BackupError> {
+    checked_manifest(backup)?;
+    let present = directory.join(DATABASE);
+    if !present.exists() {
+        return Ok(Vec::new());
+    }
+    // Read first: it refuses a database of a newer program, and finishes what a killed server left in the log.
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(&present, flags)?;
+    migrate::check(&connection)?;
+    let uri = immutable_uri(&backup.join(DATABASE));
+    connection.execute("ATTACH DATABASE ?1 AS backup", [uri])?;
+    let mut found = ended_keys(&connection, now)?;
+    found.extend(ended_secrets(&connection, now)?);
+    Ok(found)
+}
+
+/// A file that nobody writes to, opened without making a log beside it.
+fn immutable_uri(path: &Path) -> String {
+    let escaped: String = path.to_string_lossy().chars().fold(String::new(), |mut uri, character| {
+        match character {
+            '%' => uri.push_str("%25"),
+            '?' => uri.push_str("%3f"),
+            '#' => uri.push_str("%23"),
+            other => uri.push(other),
+        }
+        uri
+    });
+    format!("file:{escaped}?mode=ro&immutable=1")
+}
+
+/// What of the backup's keys verifies at a moment, as far as the key itself decides.
+const LIVE: &str = "b.revoked_at IS NULL AND b.deleted_at IS NULL AND b.enabled = 1 \
+     AND (b.expires_at IS NULL OR b.expires_at > ?1)";
+
+fn ended_keys(connection: &Connection, now: Timestamp) -> Result<Vec<Revival>, BackupError> {
+    let sql = format!(
+        "SELECT b.id, b.name, CASE WHEN k.id IS NULL THEN 0 WHEN k.deleted_at IS NOT NULL THEN 1 \
+         WHEN k.revoked_at IS NOT NULL THEN 2 ELSE 3 END \
+         FROM backup.keys b LEFT JOIN main.keys k ON k.id = b.id WHERE {LIVE} AND (k.id IS NULL \
+         OR k.deleted_at IS NOT NULL OR k.revoked_at IS NOT NULL OR k.enabled = 0 OR k.expires_at <= ?1) ORDER BY b.id"
+    );
+    let found = all(connection, &sql, [now.unix_ms()], |row| {
+        let ended = match column::<i64>(row, 2)? {
+            0 => Ended::Purged,
+            1 => Ended::Deleted,
+            2 => Ended::Revoked,
+            _ => Ended::Disabled,
+        };
+        Ok(Revival { key: KeyId::from_bits(id_column(row, 0)?), name: column(row, 1)?, ended })
+    })?;
+    Ok(found)
+}
+
+fn ended_secrets(connection: &Connection, now: Timestamp) -> Result<Vec<Revival>, BackupError> {
+    let sql = format!(
+        "SELECT b.id, b.name, o.id FROM backup.secrets o JOIN backup.keys b ON b.id = o.key_id \
+         JOIN main.keys k ON k.id = b.id AND k.revoked_at IS NULL AND k.deleted_at IS NULL \
+         LEFT JOIN main.secrets s ON s.key_id = o.key_id AND s.id = o.id \
+         WHERE {LIVE} AND (o.expires_at IS NULL OR o.expires_at > ?1) \
+         AND (s.id IS NULL OR s.expires_at <= ?1) ORDER BY b.id, o.id"
+    );
+    let found = all(connection, &sql, [now.unix_ms()], |row| {
+        let ended = Ended::Superseded(SecretId::from_bits(id_column(row, 2)?));
+        Ok(Revival { key: KeyId::from_bits(id_column(row, 0)?), name: column(row, 1)?, ended })
+    })?;
+    Ok(found)
+}
+
+/// Puts a backup in the present database's place, which is kept aside. After a crash at any point one of the two is
+/// there, whole.
+pub fn restore(wanted: &Restore) -> Result<Manifest, BackupError> {
+    let _lock = lock_directory(&wanted.directory)?;
+    let manifest = checked_manifest(&wanted.backup)?;
+    let revivals = restore_check(&wanted.backup, &wanted.directory, wanted.now)?;
+    if !revivals.is_empty() && wanted.revivals == Revivals::Refuse {
+        return Err(BackupError::WouldRevive(revivals.len()));
+    }
+    let unfinished = wanted.directory.join(UNFINISHED);
+    prepare(&wanted.backup.join(DATABASE), &unfinished, wanted.incarnation)?;
+    let present = wanted.directory.join(DATABASE);
+    if present.exists() {
+        fold_log(&present)?;
+        let aside = wanted.directory.join(&wanted.aside);
+        std::fs::hard_link(&present, &aside).map_err(io(&aside))?;
+    }
+    std::fs::rename(&unfinished, &present).map_err(io(&present))?;
+    File::open(&wanted.directory).and_then(|directory| directory.sync_all()).map_err(io(&wanted.directory))?;
+    Ok(manifest)
+}
+
+/// Copies the backup and gives the copy its new life.
+fn prepare(database: &Path, unfinished: &Path, incarnation: Incarnation) -> Result<(), BackupError> {
+    if unfinished.exists() {
+        std::fs::remove_file(unfinished).map_err(io(unfinished))?;
+    }
+    let mut copy = private_file(unfinished)?;
+    let copied = File::open(database).and_then(|mut source| std::io::copy(&mut source, &mut copy));
+    copied.map_err(io(unfinished))?;
+    let connection = Connection::open_with_flags(unfinished, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    check_integrity(&connection)?;
+    migrate::check(&connection)?;
+    set_incarnation(&connection, incarnation)?;
+    connection.close().map_err(|(_, error)| error)?;
+    copy.sync_all().map_err(io(unfinished))
+}
+
+/// Writes the log back into the database and removes it, so that it cannot be taken for the restored one's.
+fn fold_log(present: &Path) -> Result<(), BackupError> {
+    let connection = Connection::open_with_flags(present, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.pragma_update(None, "journal_mode", "DELETE")?;
+    connection.close().map_err(|(_, error)| error)?;
+    Ok(())
+}
