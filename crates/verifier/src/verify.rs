@@ -1,0 +1,251 @@
+//! The one question. Reads the lease, then the state, then decides; takes no lock, allocates nothing.
+
+use std::net::IpAddr;
+
+use keywright_model::access::{CheckedRequest, CompiledGrants, Decision, combine};
+use keywright_model::denial::Denial;
+use keywright_model::digest::SecretHash;
+use keywright_model::key::SecretStatus;
+use keywright_model::revision::Revision;
+use keywright_model::secret::{Form, SECRET_BYTES_MAX, form};
+use keywright_model::time::Timestamp;
+
+use crate::Verifier;
+use crate::ask::{Asked, Check, Credential, Now, Request};
+use crate::directory::{Directory, OwnerRow};
+use crate::inline::Inline;
+use crate::lease::LeaseRead;
+use crate::meters::{Charged, Charges};
+use crate::seats::{self, Seat};
+use crate::state::State;
+use crate::table::{Halves, Record};
+use crate::terms::{CompiledRights, Terms};
+use crate::verdict::{Decided, Deferred, FoundKey, Verdict};
+
+/// One verification under way.
+pub(crate) struct Asking<'a> {
+    pub(crate) verifier: &'a Verifier,
+    pub(crate) state: &'a State,
+    pub(crate) revision: Revision,
+    pub(crate) request: &'a Request<'a>,
+    pub(crate) now: Now,
+    pub(crate) lease: LeaseRead,
+}
+
+/// What the checks say.
+#[derive(Clone, Copy, Default)]
+struct Permission {
+    authorized: Option<bool>,
+    check_failed: Option<usize>,
+}
+
+impl<'a> Asking<'a> {
+    pub(crate) fn decide(&self, credential: &Credential<'_>) -> Decided {
+        match credential {
+            Credential::Bearer(text) => self.bearer(text),
+            Credential::Custom { access_id, secret } => self.pair(access_id, secret),
+            Credential::Signed { access_id, check } => self.signed(access_id, *check),
+        }
+    }
+
+    fn bearer(&self, text: &str) -> Decided {
+        if form(text) == Form::Malformed {
+            return self.without_key(Denial::Malformed);
+        }
+        self.find(text).map_or_else(|| self.without_key(Denial::NotFound), |record| self.judge(record))
+    }
+
+    /// The record of a generated secret, if its keyspace is asked about.
+    pub(crate) fn find(&self, text: &str) -> Option<&'a Record> {
+        let hash = SecretHash::of_text(text);
+        self.verifier.peppers.iter().find_map(|(_, pepper)| {
+            let digest = Halves::of(&pepper.digest(&hash));
+            self.state.table.find(&self.verifier.seats, digest, |record| self.is_asked_about(record))
+        })
+    }
+
+    pub(crate) fn is_asked_about(&self, record: &Record) -> bool {
+        asked_about(&self.request.keyspaces, &record.terms)
+    }
+
+    pub(crate) fn without_key(&self, denial: Denial) -> Decided {
+        let found = None;
+        self.verdict(found, Some(denial), Permission::default(), None)
+    }
+
+    /// Everything after the credential was proven, in the order of api.md §4.
+    pub(crate) fn judge(&self, record: &Record) -> Decided {
+        let Some(seat) = self.verifier.seats.at(record.seat) else {
+            return self.without_key(Denial::NotFound);
+        };
+        let terms = &*record.terms;
+        let owner = self.state.directory.owners.at(record.owner);
+        let owner_row = owner.map(|owner| &**owner);
+        let status = status_at(terms, self.now.wall);
+        let mut permission = Permission::default();
+        let mut denial = self.standing(record, owner_row, status);
+        if denial.is_none() {
+            permission = self.permission(terms, owner_row);
+            denial = (permission.authorized == Some(false)).then_some(Denial::InsufficientPermission);
+        }
+        let charges = charges(record, owner_row, &self.state.directory);
+        let mut retry_ms = None;
+        if denial.is_none() {
+            match charges.charge(self.request.cost, self.now) {
+                Charged::Yes => self.verifier.seats.touch(record.seat, self.now.wall),
+                Charged::No(reason, wait) => (denial, retry_ms) = (Some(reason), wait),
+                Charged::Needs(block) => return Decided::Deferred(Deferred::QuotaBlock(block)),
+            }
+        }
+        let found = Found { record, seat, status, charges };
+        self.verdict(Some(found), denial, permission, retry_ms)
+    }
+
+    /// Why the key itself may not be used now, from here.
+    fn standing(&self, record: &Record, owner: Option<&OwnerRow>, status: SecretStatus) -> Option<Denial> {
+        let terms = &*record.terms;
+        let now = self.now.wall.unix_ms();
+        if terms.ended {
+            Some(Denial::Revoked)
+        } else if status == SecretStatus::Ended {
+            Some(Denial::Superseded)
+        } else if !terms.enabled {
+            Some(Denial::Disabled)
+        } else if record.owner != seats::NONE && owner.is_none_or(|owner| !owner.enabled) {
+            // An owner that the index does not know is as good as switched off.
+            Some(Denial::OwnerDisabled)
+        } else if record.expires_at <= now {
+            Some(Denial::Expired)
+        } else if now < terms.not_before {
+            Some(Denial::NotYetValid)
+        } else if !is_allowed_from(terms, self.request.ip) {
+            Some(Denial::IpNotAllowed)
+        } else {
+            None
+        }
+    }
+
+    fn permission(&self, terms: &Terms, owner: Option<&OwnerRow>) -> Permission {
+        let checks = self.request.checks;
+        let failed = checks.iter().position(|check| !self.allows(terms, owner, check));
+        Permission { authorized: (!checks.is_empty()).then_some(failed.is_none()), check_failed: failed }
+    }
+
+    /// Effective access (api.md §2). What does not read as an action or a resource is covered by nothing.
+    fn allows(&self, terms: &Terms, owner: Option<&OwnerRow>, check: &Check<'_>) -> bool {
+        let CompiledRights::Api(own) = &terms.rights else { return false };
+        let resource = (!check.resource.is_empty()).then_some(check.resource);
+        let Ok(request) = CheckedRequest::new(check.action, resource) else { return false };
+        let roles = &self.state.directory.roles;
+        // A role that the index does not know may hold any deny.
+        let decide = |place: &u32| roles.at(*place).map_or(Decision::Denied, |role: &std::sync::Arc<CompiledGrants>| role.decide(&request));
+        let owner_roles = owner.map(|owner| &owner.roles).filter(|roles| !roles.is_empty());
+        combine(
+            own.as_ref().map(|own| own.decide(&request)),
+            terms.roles.iter().map(decide),
+            terms.scope.as_ref().is_none_or(|scope| scope.covers(&request)),
+            owner_roles.map(|roles| roles.iter().map(decide)),
+        )
+    }
+
+    fn verdict(
+        &self,
+        found: Option<Found<'_>>,
+        denial: Option<Denial>,
+        permission: Permission,
+        retry_ms: Option<u64>,
+    ) -> Decided {
+        let directory = &self.state.directory;
+        let keyspace = found.as_ref().and_then(|found| directory.keyspaces.at(found.record.terms.keyspace_place));
+        let valid_until_ns = self.lease.valid_until(keyspace.and_then(|keyspace| keyspace.max_staleness_ns));
+        let age_ms = self.lease.age_ns(self.now.boot_ns) / 1_000_000;
+        if valid_until_ns <= self.now.boot_ns {
+            return Decided::NotCurrent { age_ms };
+        }
+        Decided::Verdict(Verdict {
+            allowed: denial.is_none(),
+            denial,
+            check_failed: permission.check_failed,
+            authorized: permission.authorized,
+            limits: found.as_ref().map_or_else(Inline::default, |found| found.charges.limit_states(self.now)),
+            quota: found.as_ref().and_then(|found| found.charges.quota_state(self.now.wall)),
+            key: found.map(|found| found.key(directory)),
+            retry_ms,
+            revision: self.revision,
+            current: self.lease.is_current(self.now.boot_ns),
+            age_ms,
+            valid_until_ns,
+        })
+    }
+
+    /// Why a management key may not call from here; its limits are for the product's API.
+    pub(crate) fn management_denial(&self, record: &Record) -> Option<Denial> {
+        let owner = self.state.directory.owners.at(record.owner);
+        self.standing(record, owner.map(|owner| &**owner), status_at(&record.terms, self.now.wall))
+    }
+}
+
+/// A credential's record with what its answer is made of.
+struct Found<'a> {
+    record: &'a Record,
+    seat: &'a Seat,
+    status: SecretStatus,
+    charges: Charges<'a>,
+}
+
+impl Found<'_> {
+    fn key(&self, directory: &Directory) -> FoundKey {
+        let terms = &self.record.terms;
+        let expires_at = self.record.expires_at;
+        FoundKey {
+            id: self.seat.key(),
+            secret: self.seat.secret(),
+            status: self.status,
+            expires_at: (expires_at != i64::MAX).then(|| Timestamp::from_unix_ms(expires_at)),
+            org: directory.orgs.at(terms.org_place).cloned(),
+            keyspace: directory.keyspaces.at(terms.keyspace_place).cloned(),
+            owner: directory.owners.at(self.record.owner).cloned(),
+            terms: std::sync::Arc::clone(terms),
+        }
+    }
+}
+
+pub(crate) fn asked_about(asked: &Asked<'_>, terms: &Terms) -> bool {
+    asked.includes(terms.org, terms.keyspace)
+}
+
+pub(crate) fn is_too_long(text: &str) -> bool {
+    text.len() > SECRET_BYTES_MAX
+}
+
+pub(crate) fn status_at(terms: &Terms, now: Timestamp) -> SecretStatus {
+    if terms.secret_ends <= now.unix_ms() {
+        SecretStatus::Ended
+    } else if terms.is_newest {
+        SecretStatus::Current
+    } else {
+        SecretStatus::Overlapping
+    }
+}
+
+fn is_allowed_from(terms: &Terms, address: Option<IpAddr>) -> bool {
+    terms.addresses.as_ref().is_none_or(|list| address.is_some_and(|address| list.contains(address)))
+}
+
+/// All that a call with this secret counts against: the key's own, its plans', its owner's.
+fn charges<'a>(record: &'a Record, owner: Option<&'a OwnerRow>, directory: &'a Directory) -> Charges<'a> {
+    let mut charges = Charges::default();
+    if let Some(meters) = &record.meters {
+        let own = &record.terms.limits;
+        charges.add(&own.limits, own.quota.as_ref(), meters);
+        for plan in &meters.plans {
+            if let Some(row) = directory.plans.at(plan.plan) {
+                charges.add_plan(row, &plan.cells);
+            }
+        }
+    }
+    if let Some((owner, meters)) = owner.and_then(|owner| owner.meters.as_ref().map(|meters| (owner, meters))) {
+        charges.add(&owner.limits, owner.quota.as_ref(), meters);
+    }
+    charges
+}
