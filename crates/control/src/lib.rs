@@ -8,6 +8,7 @@ mod caller;
 mod clock;
 mod deferred;
 mod error;
+mod housekeeping;
 pub mod keys;
 mod lookup;
 mod nouns;

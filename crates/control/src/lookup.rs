@@ -133,7 +133,6 @@ pub(crate) fn into_role(noun: Noun) -> Option<Role> {
 /// What a key's rights rest on besides the key: read once, compared again inside the write's transaction.
 #[derive(Clone, Debug)]
 pub(crate) struct Surroundings {
-    pub(crate) org: Org,
     pub(crate) keyspace: Keyspace,
     pub(crate) owner: Option<Principal>,
     pub(crate) roles: BTreeMap<keywright_model::id::RoleId, Role>,

@@ -57,6 +57,8 @@ pub struct KeyQuery {
     pub created_by: Option<Actor>,
     /// Whether deleted ones are listed too.
     pub deleted: bool,
+    /// Only those that were deleted before this.
+    pub deleted_before: Option<Timestamp>,
 }
 
 impl KeyQuery {
@@ -83,6 +85,7 @@ impl KeyQuery {
             updated_since: None,
             created_by: None,
             deleted: false,
+            deleted_before: None,
         }
     }
 }

@@ -108,7 +108,7 @@ impl Control {
         if !key.spec.ip_allowlist.as_ref().is_none_or(listed) {
             return Ok(false);
         }
-        let around = self.surroundings(key.org, key.keyspace, &key.spec).await?;
+        let around = self.surroundings(key.keyspace, &key.spec).await?;
         let access = access_at(key, &around, self.clock.now());
         let usable = key.state_at(self.clock.now()) == keywright_model::key::KeyState::Active;
         Ok(usable && can.action.as_ref().is_none_or(|action| access.allows(action, &can.resource)))

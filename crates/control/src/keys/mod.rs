@@ -113,7 +113,7 @@ impl Control {
     }
 
     pub(crate) async fn surrounded(&self, key: Key) -> Result<LoadedKey, Error> {
-        let around = self.surroundings(key.org, key.keyspace, &key.spec).await?;
+        let around = self.surroundings(key.keyspace, &key.spec).await?;
         let last_used = self.store.last_used(&[key.id]).await?.pop().unwrap_or_default().secrets;
         Ok(LoadedKey { key, around, last_used })
     }

@@ -14,7 +14,7 @@ use keywright_model::time::Timestamp;
 use keywright_store::{Lookup, Noun};
 use serde_json::Map;
 
-use crate::lookup::{Surroundings, into_keyspace, into_org, into_principal, into_role};
+use crate::lookup::{Surroundings, into_keyspace, into_principal, into_role};
 use crate::{Caller, Control, Error};
 
 /// A draft with everything looked up.
@@ -58,7 +58,7 @@ impl Control {
         self.check_references(caller, &spec, new_owner.as_ref(), &mut faults).await?;
         check_policy(keyspace, &spec, before, self.clock.now(), &mut faults);
         faults.into_result()?;
-        let mut around = self.surroundings(caller.org, keyspace.id, &spec).await?;
+        let mut around = self.surroundings(keyspace.id, &spec).await?;
         if new_owner.is_some() {
             around.owner.clone_from(&new_owner);
         }
@@ -87,21 +87,19 @@ impl Control {
     /// Reads what a key's rights rest on. What it refers to exists: [`Self::check_references`] or the store saw to it.
     pub(crate) async fn surroundings(
         &self,
-        org: OrgId,
         keyspace: KeyspaceId,
         spec: &KeySpec,
     ) -> Result<Surroundings, Error> {
-        let mut refs = vec![NounRef::Org(org), NounRef::Keyspace(keyspace)];
+        let mut refs = vec![NounRef::Keyspace(keyspace)];
         refs.extend(spec.owner.map(NounRef::Principal));
         refs.extend(spec.roles.iter().copied().map(NounRef::Role));
-        let (mut found_org, mut found_keyspace, mut owner, mut roles) = (None, None, None, BTreeMap::new());
+        let (mut found, mut owner, mut roles) = (None, None, BTreeMap::new());
         for noun in self.store.nouns(&refs).await?.into_iter().flatten() {
             match noun {
-                Noun::Org(_) => found_org = into_org(noun),
-                Noun::Keyspace(_) => found_keyspace = into_keyspace(noun),
+                Noun::Keyspace(_) => found = into_keyspace(noun),
                 Noun::Principal(_) => owner = into_principal(noun),
                 Noun::Role(role) => drop(roles.insert(role.id, role)),
-                Noun::Plan(_) | Noun::Key(_) => {}
+                Noun::Org(_) | Noun::Plan(_) | Noun::Key(_) => {}
             }
         }
         let owner_roles = owner.iter().flat_map(|owner| &owner.spec.roles);
@@ -111,13 +109,9 @@ impl Control {
             let more = self.store.nouns(&missing).await?.into_iter().flatten().filter_map(into_role);
             roles.extend(more.map(|role| (role.id, role)));
         }
-        let dangling = || Error::internal("a key refers to an organization or keyspace that is not there");
-        Ok(Surroundings {
-            org: found_org.ok_or_else(dangling)?,
-            keyspace: found_keyspace.ok_or_else(dangling)?,
-            owner,
-            roles,
-        })
+        let keyspace =
+            found.ok_or_else(|| Error::internal("a key refers to a keyspace that is not there"))?;
+        Ok(Surroundings { keyspace, owner, roles })
     }
 
     async fn check_references(

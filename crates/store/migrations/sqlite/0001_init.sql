@@ -117,6 +117,7 @@ CREATE UNIQUE INDEX keys_by_external_id ON keys (keyspace_id, external_id) WHERE
 CREATE INDEX keys_by_org ON keys (org_id, id);
 CREATE INDEX keys_by_keyspace ON keys (keyspace_id, id);
 CREATE INDEX keys_by_owner ON keys (owner_id, id) WHERE owner_id IS NOT NULL;
+CREATE INDEX keys_deleted ON keys (org_id, deleted_at) WHERE deleted_at IS NOT NULL;
 CREATE INDEX keys_by_name ON keys (org_id, name COLLATE NOCASE);
 
 CREATE TABLE key_roles (

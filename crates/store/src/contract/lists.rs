@@ -33,7 +33,7 @@ async fn rich_and_plain(store: &Arc<dyn Store>) {
     let mut rich = key(1, 2, RICH);
     rich.secrets = vec![secret(1_234)];
     (rich.access_id, rich.external_id) = (Some("access".to_owned()), Some("theirs".to_owned()));
-    rich.spec.name = "GPS uploader".to_owned();
+    rich.spec.name = String::from("GPS uploader");
     rich.spec.owner = Some(PrincipalId::from_bits(1));
     rich.spec.roles = vec![RoleId::from_bits(1)];
     rich.spec.plans = vec![PlanId::from_bits(1)];
@@ -100,13 +100,17 @@ pub async fn each_filter_of_keys_lets_through_what_it_says(store: Arc<dyn Store>
     let used = Use { key: KeyId::from_bits(RICH), secret: SecretId::from_bits(1_234), at: at(60) };
     store.record_uses(&[used]).await.unwrap();
     let text = |text: &str| KeyQuery { text: Some(text.to_owned()), ..everything() };
-    let label = |label: &str, value: &str| KeyQuery { labels: vec![(label.into(), value.into())], ..everything() };
+    let label =
+        |label: &str, value: &str| KeyQuery { labels: vec![(label.into(), value.into())], ..everything() };
     let both = vec![("team".to_owned(), "fleet".to_owned()), ("tier".to_owned(), "1".to_owned())];
     let cases: Vec<(KeyQuery, &[u128])> = vec![
         (everything(), &[RICH, PLAIN]),
         (KeyQuery { org: OrgId::from_bits(2), ..everything() }, &[]),
         (KeyQuery { keyspaces: Some(vec![KeyspaceId::from_bits(2)]), ..everything() }, &[RICH]),
-        (KeyQuery { keyspaces: Some([1, 2].map(KeyspaceId::from_bits).to_vec()), ..everything() }, &[RICH, PLAIN]),
+        (
+            KeyQuery { keyspaces: Some([1, 2].map(KeyspaceId::from_bits).to_vec()), ..everything() },
+            &[RICH, PLAIN],
+        ),
         (KeyQuery { keyspaces: Some(vec![]), ..everything() }, &[]),
         (KeyQuery { kind: Some(KeyKind::Management), ..everything() }, &[RICH]),
         (KeyQuery { kind: Some(KeyKind::Api), ..everything() }, &[PLAIN]),
@@ -144,6 +148,8 @@ pub async fn each_filter_of_keys_lets_through_what_it_says(store: Arc<dyn Store>
     write(&store, vec![of_key(hidden)]).await.unwrap();
     assert_eq!(listed(&store, everything()).await, [RICH]);
     assert_eq!(listed(&store, KeyQuery { deleted: true, ..everything() }).await, [RICH, PLAIN]);
+    assert_eq!(listed(&store, KeyQuery { deleted_before: Some(at(71)), ..everything() }).await, [PLAIN]);
+    assert!(listed(&store, KeyQuery { deleted_before: Some(at(70)), ..everything() }).await.is_empty());
 }
 
 pub async fn each_state_is_listed_at_its_moment(store: Arc<dyn Store>) {
@@ -159,7 +165,8 @@ pub async fn each_state_is_listed_at_its_moment(store: Arc<dyn Store>) {
         keys.push(key);
     }
     write(&store, keys.iter().cloned().map(of_key).collect()).await.unwrap();
-    let states = [KeyState::Active, KeyState::Disabled, KeyState::Scheduled, KeyState::Expired, KeyState::Revoked];
+    let states =
+        [KeyState::Active, KeyState::Disabled, KeyState::Scheduled, KeyState::Expired, KeyState::Revoked];
     for now in [0, 99, 100, 101, 199, 200, 201].map(at) {
         for state in states {
             let query = KeyQuery { state: Some(state), now, ..everything() };
@@ -195,10 +202,14 @@ pub async fn pages_are_stable_while_keys_are_made(store: Arc<dyn Store>) {
 
 pub async fn other_nouns_are_listed_oldest_first(store: Arc<dyn Store>) {
     world(&store).await;
-    let more = vec![Change::OrgChanged(org(2)), Change::RoleChanged(role(1, 3)), Change::RoleChanged(role(1, 2))];
+    let more =
+        vec![Change::OrgChanged(org(2)), Change::RoleChanged(role(1, 3)), Change::RoleChanged(role(1, 2))];
     write(&store, more).await.unwrap();
-    write(&store, vec![Change::PrincipalChanged(principal(2, 5)), Change::RoleChanged(role(2, 4))]).await.unwrap();
-    let query = |kind, org: Option<u128>| NounQuery { kind, org: org.map(OrgId::from_bits), after: None, limit: 10 };
+    write(&store, vec![Change::PrincipalChanged(principal(2, 5)), Change::RoleChanged(role(2, 4))])
+        .await
+        .unwrap();
+    let query =
+        |kind, org: Option<u128>| NounQuery { kind, org: org.map(OrgId::from_bits), after: None, limit: 10 };
     let ids = |items: Vec<Noun>| -> Vec<String> {
         items.iter().map(|noun| format!("{noun:?}")).map(|text| text[..5].to_owned()).collect()
     };

@@ -59,7 +59,9 @@ fn place(conditions: &mut Conditions, query: &KeyQuery) {
     if let Some(after) = query.after {
         conditions.add("k.id < ?", [Box::new(id(after.bits()))]);
     }
-    if !query.deleted {
+    if let Some(at) = query.deleted_before {
+        conditions.add("k.deleted_at < ?", [Box::new(at.unix_ms())]);
+    } else if !query.deleted {
         conditions.add("k.deleted_at IS NULL", []);
     }
     if let Some(kind) = query.kind {
@@ -76,10 +78,12 @@ fn links(conditions: &mut Conditions, query: &KeyQuery) {
         conditions.add("k.owner_id = ?", [Box::new(id(owner.bits()))]);
     }
     if let Some(role) = query.role {
-        conditions.add("k.id IN (SELECT key_id FROM key_roles WHERE role_id = ?)", [Box::new(id(role.bits()))]);
+        conditions
+            .add("k.id IN (SELECT key_id FROM key_roles WHERE role_id = ?)", [Box::new(id(role.bits()))]);
     }
     if let Some(plan) = query.plan {
-        conditions.add("k.id IN (SELECT key_id FROM key_plans WHERE plan_id = ?)", [Box::new(id(plan.bits()))]);
+        conditions
+            .add("k.id IN (SELECT key_id FROM key_plans WHERE plan_id = ?)", [Box::new(id(plan.bits()))]);
     }
     for (label, value) in &query.labels {
         let labelled = "k.id IN (SELECT key_id FROM key_labels WHERE label = ? AND value = ?)";
@@ -108,13 +112,15 @@ fn names(conditions: &mut Conditions, query: &KeyQuery) {
 /// `NOCASE` folds ASCII and nothing else; the last code point stands behind every name that begins with `text`.
 fn named(conditions: &mut Conditions, text: &str) {
     let mut alternatives = "(k.name COLLATE NOCASE >= ? AND k.name COLLATE NOCASE < ?)".to_owned();
-    let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(text.to_owned()), Box::new(format!("{text}\u{10FFFF}"))];
+    let mut values: Vec<Box<dyn ToSql>> =
+        vec![Box::new(text.to_owned()), Box::new(format!("{text}\u{10FFFF}"))];
     if let Ok(key) = text.parse::<KeyId>() {
         alternatives.push_str(" OR k.id = ?");
         values.push(Box::new(id(key.bits())));
     }
     if text.chars().count() <= HINT_CHARACTERS_MAX {
-        alternatives.push_str(" OR EXISTS (SELECT 1 FROM secrets s WHERE s.key_id = k.id AND instr(s.hint, ?) > 0)");
+        alternatives
+            .push_str(" OR EXISTS (SELECT 1 FROM secrets s WHERE s.key_id = k.id AND instr(s.hint, ?) > 0)");
         values.push(Box::new(text.to_owned()));
     }
     conditions.add(&format!("({alternatives})"), []);
