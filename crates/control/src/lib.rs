@@ -14,6 +14,7 @@ mod lookup;
 mod nouns;
 mod reads;
 mod rights;
+pub mod source;
 mod vault;
 mod write;
 
