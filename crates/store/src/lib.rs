@@ -271,19 +271,35 @@ pub trait Store: Send + Sync {
     /// Commits a write: rows, audit, feed, idempotent answer and revision in one transaction, durable on return.
     async fn commit(&self, commit: Commit) -> Result<Committed, CommitError>;
     /// What was answered to a call, if it is remembered at `now`.
-    async fn idempotent_answer(&self, scope: &[u8; 32], now: Timestamp) -> Result<Option<IdempotentAnswer>, StoreError>;
+    async fn idempotent_answer(
+        &self,
+        scope: &[u8; 32],
+        now: Timestamp,
+    ) -> Result<Option<IdempotentAnswer>, StoreError>;
     /// The newest revision.
     async fn head(&self) -> Result<Revision, StoreError>;
     /// Everything at one revision.
     async fn snapshot(&self) -> Result<Snapshot, StoreError>;
     /// The batches after a revision, oldest first, at most `limit`; `None` when the feed no longer reaches back that far.
-    async fn batches_after(&self, revision: Revision, limit: usize) -> Result<Option<Vec<Batch>>, StoreError>;
+    async fn batches_after(&self, revision: Revision, limit: usize)
+    -> Result<Option<Vec<Batch>>, StoreError>;
     /// A hint for each commit of this process, in commit order, carrying the batch. Losing one costs only time.
     fn committed(&self) -> tokio::sync::broadcast::Receiver<std::sync::Arc<Batch>>;
     /// Takes up to `units` out of a quota's period (named by its start), never beyond `max` in all. Durable on return.
-    async fn reserve_quota(&self, subject: QuotaSubject, period_start: Timestamp, units: u64, max: u64) -> Result<QuotaBlock, StoreError>;
+    async fn reserve_quota(
+        &self,
+        subject: QuotaSubject,
+        period_start: Timestamp,
+        units: u64,
+        max: u64,
+    ) -> Result<QuotaBlock, StoreError>;
     /// Gives back units that were reserved and not used.
-    async fn return_quota(&self, subject: QuotaSubject, period_start: Timestamp, units: u64) -> Result<(), StoreError>;
+    async fn return_quota(
+        &self,
+        subject: QuotaSubject,
+        period_start: Timestamp,
+        units: u64,
+    ) -> Result<(), StoreError>;
     /// Writes uses down.
     async fn record_uses(&self, uses: &[Use]) -> Result<(), StoreError>;
     /// The keyring, every version.

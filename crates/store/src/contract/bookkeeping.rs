@@ -30,7 +30,10 @@ pub async fn a_quota_never_gives_more_than_its_max(store: Arc<dyn Store>) {
     let empty = store.reserve_quota(MINE, at(0), 7, 1_000).await.unwrap();
     assert_eq!(empty, QuotaBlock { granted: 0, reserved: 1_000 });
     // A smaller quota than what was taken gives nothing and takes nothing back.
-    assert_eq!(store.reserve_quota(MINE, at(0), 7, 10).await.unwrap(), QuotaBlock { granted: 0, reserved: 1_000 });
+    assert_eq!(
+        store.reserve_quota(MINE, at(0), 7, 10).await.unwrap(),
+        QuotaBlock { granted: 0, reserved: 1_000 }
+    );
     assert_eq!(store.head().await.unwrap(), Revision(0));
 }
 
@@ -53,16 +56,23 @@ pub async fn quotas_of_two_periods_and_two_subjects_are_apart(store: Arc<dyn Sto
 pub async fn units_given_back_can_be_taken_again(store: Arc<dyn Store>) {
     store.reserve_quota(MINE, at(0), 10, 10).await.unwrap();
     store.return_quota(MINE, at(0), 4).await.unwrap();
-    assert_eq!(store.reserve_quota(MINE, at(0), 9, 10).await.unwrap(), QuotaBlock { granted: 4, reserved: 10 });
+    assert_eq!(
+        store.reserve_quota(MINE, at(0), 9, 10).await.unwrap(),
+        QuotaBlock { granted: 4, reserved: 10 }
+    );
     // More than was taken cannot be given back.
     store.return_quota(MINE, at(0), u64::MAX).await.unwrap();
-    assert_eq!(store.reserve_quota(MINE, at(0), 99, 10).await.unwrap(), QuotaBlock { granted: 10, reserved: 10 });
+    assert_eq!(
+        store.reserve_quota(MINE, at(0), 99, 10).await.unwrap(),
+        QuotaBlock { granted: 10, reserved: 10 }
+    );
 }
 
 pub async fn uses_are_kept_and_the_newest_counts(store: Arc<dyn Store>) {
     world(&store).await;
     write(&store, vec![of_key(key(1, 1, 7)), of_key(key(1, 1, 8))]).await.unwrap();
-    let used = |key, secret, ms| Use { key: KeyId::from_bits(key), secret: SecretId::from_bits(secret), at: at(ms) };
+    let used =
+        |key, secret, ms| Use { key: KeyId::from_bits(key), secret: SecretId::from_bits(secret), at: at(ms) };
     store.record_uses(&[used(7, 7, 20), used(7, 7, 10), used(9, 9, 5)]).await.unwrap();
     store.record_uses(&[used(7, 7, 15)]).await.unwrap();
     let ids = [KeyId::from_bits(8), KeyId::from_bits(7), KeyId::from_bits(9)];
@@ -73,7 +83,7 @@ pub async fn uses_are_kept_and_the_newest_counts(store: Arc<dyn Store>) {
     // A later write of the key keeps what is known of its use.
     let stored = super::fixture::stored_key(&store, 7).await.unwrap();
     let renamed = super::fixture::changed(stored, |key| {
-        key.spec.name = "other".to_owned();
+        key.spec.name = String::from("other");
         key.secrets[0].expires_at = Some(at(99));
     });
     write(&store, vec![of_key(renamed)]).await.unwrap();
@@ -90,7 +100,8 @@ pub async fn the_installation_changes_whole_or_not_at_all(store: Arc<dyn Store>)
 
     let mut rewrapped = wrapped("pepper", 1);
     rewrapped.wrapped = Sealed { key_version: 2, bytes: vec![6; 40] };
-    let rewrap = |keyring: Vec<_>| InstallationChange::Rewrap { keyring, master_fingerprint: "new".to_owned() };
+    let rewrap =
+        |keyring: Vec<_>| InstallationChange::Rewrap { keyring, master_fingerprint: "new".to_owned() };
     // A keyring that lacks a key would lose what it sealed.
     assert!(store.reconfigure(rewrap(vec![])).await.is_err());
     assert_eq!(store.keyring().await.unwrap(), vec![wrapped("pepper", 1)]);

@@ -10,13 +10,23 @@ use keywright_model::seal::Sealed;
 use tokio::task::JoinSet;
 
 use super::fixture::{
-    at, changed, commit, key, keyspace, of_key, org, plan, principal, role, secret, stored_key, world, wrapped, write,
+    at, changed, commit, key, keyspace, of_key, org, plan, principal, role, secret, stored_key, world,
+    wrapped, write,
 };
 use crate::{AuditQuery, CommitError, Expect, IdempotentWrite, Lookup, Store};
 
 fn whole_audit(org: u128) -> AuditQuery {
     let org = OrgId::from_bits(org);
-    AuditQuery { org, before: None, limit: 1_000, subject: None, actor: None, verb: None, since: None, until: None }
+    AuditQuery {
+        org,
+        before: None,
+        limit: 1_000,
+        subject: None,
+        actor: None,
+        verb: None,
+        since: None,
+        until: None,
+    }
 }
 
 pub async fn a_commit_shows_in_the_rows_in_the_audit_and_in_the_feed(store: Arc<dyn Store>) {
@@ -145,7 +155,10 @@ pub async fn the_order_of_changes_does_not_matter(store: Arc<dyn Store>) {
     });
     let gone = vec![Change::RoleDeleted(OrgId::from_bits(1), role(1, 1).id), of_key(freed)];
     write(&store, gone).await.unwrap();
-    assert_eq!(store.find(&[Lookup::RoleByName(OrgId::from_bits(1), "role 1".to_owned())]).await.unwrap(), [None]);
+    assert_eq!(
+        store.find(&[Lookup::RoleByName(OrgId::from_bits(1), "role 1".to_owned())]).await.unwrap(),
+        [None]
+    );
 }
 
 pub async fn a_dropped_secret_is_gone_and_a_kept_one_keeps_its_material(store: Arc<dyn Store>) {
@@ -158,18 +171,23 @@ pub async fn a_dropped_secret_is_gone_and_a_kept_one_keeps_its_material(store: A
     for secret in &mut blind.secrets {
         secret.material = None;
     }
-    let committed = write(&store, vec![of_key(changed(blind, |key| key.spec.name = "other".to_owned()))]).await.unwrap();
+    let committed = write(&store, vec![of_key(changed(blind, |key| key.spec.name = String::from("other")))])
+        .await
+        .unwrap();
     let stored = stored_key(&store, 7).await.unwrap();
     assert_eq!(stored.secrets, vec![secret(8)]);
     assert_eq!(committed.batch.changes[0], of_key(stored));
     let digest = |n| Lookup::KeyByDigest(secret(n).material.unwrap().digest.unwrap());
     let found = store.find(&[digest(7), digest(8)]).await.unwrap();
     assert_eq!((found[0].is_some(), found[1].is_some()), (false, true));
-    let stolen = write(&store, vec![of_key({
-        let mut thief = key(1, 1, 9);
-        thief.secrets = vec![secret(8)];
-        thief
-    })]);
+    let stolen = write(
+        &store,
+        vec![of_key({
+            let mut thief = key(1, 1, 9);
+            thief.secrets = vec![secret(8)];
+            thief
+        })],
+    );
     assert!(matches!(stolen.await, Err(CommitError::Taken("secret"))));
 }
 

@@ -9,7 +9,8 @@ use keywright_model::key::Key;
 use keywright_model::revision::{Revision, Version};
 
 use super::fixture::{
-    ROOT_DIGEST, at, changed, commit, key, keyspace, of_key, org, plan, principal, role, stored_key, world, write,
+    ROOT_DIGEST, at, changed, commit, key, keyspace, of_key, org, plan, principal, role, stored_key, world,
+    write,
 };
 use crate::{CommitError, Expect, Store};
 
@@ -105,14 +106,20 @@ pub async fn what_is_referred_to_must_be_there(store: Arc<dyn Store>) {
         missing(NounRef::Principal(PrincipalId::from_bits(9)), owner),
         missing(NounRef::Role(RoleId::from_bits(9)), with(|key| key.spec.roles.push(RoleId::from_bits(9)))),
         missing(NounRef::Plan(PlanId::from_bits(9)), with(|key| key.spec.plans.push(PlanId::from_bits(9)))),
-        missing(NounRef::Keyspace(KeyspaceId::from_bits(9)), with(|key| key.keyspace = KeyspaceId::from_bits(9))),
+        missing(
+            NounRef::Keyspace(KeyspaceId::from_bits(9)),
+            with(|key| key.keyspace = KeyspaceId::from_bits(9)),
+        ),
         (NounRef::Org(OrgId::from_bits(9)), Change::PlanChanged(plan(9, 2))),
         (NounRef::Org(OrgId::from_bits(9)), Change::RoleChanged(role(9, 2))),
         (NounRef::Org(OrgId::from_bits(9)), Change::KeyspaceChanged(keyspace(9, 2))),
     ];
     for (noun, change) in dangling {
         let refused = write(&store, vec![change]).await;
-        assert!(matches!(refused, Err(CommitError::DanglingReference(named)) if named == noun), "{refused:?}");
+        assert!(
+            matches!(refused, Err(CommitError::DanglingReference(named)) if named == noun),
+            "{refused:?}"
+        );
     }
     let mut keen = (*principal(1, 2)).clone();
     keen.spec.roles = vec![RoleId::from_bits(9)];
@@ -147,13 +154,13 @@ pub async fn what_is_taken_cannot_be_taken_again(store: Arc<dyn Store>) {
         of_key(key)
     };
     let mut same_org = (*org(2)).clone();
-    same_org.spec.name = "org-1".to_owned();
+    same_org.spec.name = String::from("org-1");
     let mut same_space = (*keyspace(1, 2)).clone();
-    same_space.spec.name = "keyspace-1".to_owned();
+    same_space.spec.name = String::from("keyspace-1");
     let mut same_role = (*role(1, 2)).clone();
-    same_role.spec.name = "role 1".to_owned();
+    same_role.spec.name = String::from("role 1");
     let mut same_plan = (*plan(1, 2)).clone();
-    same_plan.spec.name = "plan 1".to_owned();
+    same_plan.spec.name = String::from("plan 1");
     let mut same_user = (*principal(1, 2)).clone();
     same_user.spec.external_id = Some("user_1".to_owned());
     let clashes = [

@@ -7,7 +7,9 @@ use keywright_model::change::{Change, NounRef};
 use keywright_model::id::{KeyId, OrgId};
 use keywright_model::revision::Revision;
 
-use super::fixture::{at, changed, commit, installation, key, of_key, plan, role, secret, stored_key, world, write};
+use super::fixture::{
+    at, changed, commit, installation, key, of_key, plan, role, secret, stored_key, world, write,
+};
 use crate::{Snapshot, Store};
 
 pub async fn the_feed_resumes_after_what_was_seen(store: Arc<dyn Store>) {
@@ -87,8 +89,11 @@ pub async fn a_snapshot_is_the_replay_of_the_feed(store: Arc<dyn Store>) {
     let stored = stored_key(&store, 7).await.unwrap();
     let revoked = changed(stored, |key| {
         let reason = Some("leaked".to_owned());
-        key.revocation =
-            Some(keywright_model::key::Revocation { at: at(3), by: keywright_model::noun::Actor::Root, reason });
+        key.revocation = Some(keywright_model::key::Revocation {
+            at: at(3),
+            by: keywright_model::noun::Actor::Root,
+            reason,
+        });
     });
     write(&store, vec![of_key(revoked)]).await.unwrap();
     write(&store, vec![Change::KeyPurged(OrgId::from_bits(1), KeyId::from_bits(9))]).await.unwrap();

@@ -40,7 +40,11 @@ pub fn installation() -> Installation {
 
 /// A wrapped key.
 pub fn wrapped(purpose: &str, version: u32) -> WrappedKey {
-    WrappedKey { purpose: purpose.to_owned(), version, wrapped: Sealed { key_version: 1, bytes: vec![5; 40] } }
+    WrappedKey {
+        purpose: purpose.to_owned(),
+        version,
+        wrapped: Sealed { key_version: 1, bytes: vec![5; 40] },
+    }
 }
 
 /// Bytes that never repeat, the same in every run.
@@ -79,7 +83,8 @@ pub fn keyspace(org: u128, n: u128) -> Arc<Keyspace> {
 
 /// A role of an organization.
 pub fn role(org: u128, n: u128) -> Arc<Role> {
-    let grants = serde_json::from_str(r#"[{"effect":"allow","actions":["get"],"resources":["devices/**"]}]"#).unwrap();
+    let grants =
+        serde_json::from_str(r#"[{"effect":"allow","actions":["get"],"resources":["devices/**"]}]"#).unwrap();
     let spec = RoleSpec { name: format!("role {n}"), grants };
     let (id, org) = (RoleId::from_bits(n), OrgId::from_bits(org));
     Arc::new(Role { id, number: 0, org, spec, meta: Meta::new(at(0), Actor::Root) })

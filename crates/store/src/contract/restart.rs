@@ -15,12 +15,14 @@ pub async fn a_restart_keeps_everything(backend: &dyn Backend) {
     store.commit(create).await.unwrap();
     let quota = QuotaSubject::Key(KeyId::from_bits(7));
     store.reserve_quota(quota, at(0), 6, 10).await.unwrap();
-    let before = (store.snapshot().await.unwrap().changes, store.batches_after(Revision(0), 10).await.unwrap());
+    let before =
+        (store.snapshot().await.unwrap().changes, store.batches_after(Revision(0), 10).await.unwrap());
     let report = store.audit_verify().await.unwrap();
     drop(store);
 
     let store = backend.open().await;
-    let after = (store.snapshot().await.unwrap().changes, store.batches_after(Revision(0), 10).await.unwrap());
+    let after =
+        (store.snapshot().await.unwrap().changes, store.batches_after(Revision(0), 10).await.unwrap());
     assert_eq!(after, before);
     assert_eq!(store.audit_verify().await.unwrap(), report);
     assert_eq!(store.keyring().await.unwrap().len(), 2);

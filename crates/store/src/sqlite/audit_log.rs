@@ -221,7 +221,8 @@ pub(super) fn write_head(
     revision: Revision,
     head: Chain,
 ) -> Result<(), StoreError> {
-    let sql = "INSERT OR REPLACE INTO head (only_row, revision, entries, hash, mac) VALUES (1, ?1, ?2, ?3, ?4)";
+    let sql =
+        "INSERT OR REPLACE INTO head (only_row, revision, entries, hash, mac) VALUES (1, ?1, ?2, ?3, ?4)";
     let mac = head.head_mac(key, revision);
     connection.prepare_cached(sql)?.execute((count(revision.0), count(head.entries), head.hash, mac))?;
     Ok(())

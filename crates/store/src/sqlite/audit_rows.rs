@@ -45,7 +45,7 @@ pub(super) fn compare(verifier: &mut Verifier<'_>) -> Result<(), StoreError> {
 struct Table {
     name: &'static str,
     columns: &'static str,
-    read: fn(&str) -> Result<(Change, Vec<Column>), StoreError>,
+    read: fn(&str) -> Read,
 }
 
 const TABLES: &[Table] = &[
@@ -56,6 +56,9 @@ const TABLES: &[Table] = &[
     Table { name: "principals", columns: "org_id, external_id, version", read: read_principal },
 ];
 
+/// A noun, and what the columns beside it must hold.
+type Read = Result<(Change, Vec<Column>), StoreError>;
+
 fn blob(bits: u128) -> Column {
     Column::Blob(id(bits).to_vec())
 }
@@ -64,32 +67,34 @@ fn read<T: DeserializeOwned>(body: &str) -> Result<Arc<T>, StoreError> {
     from_json(body, "a noun").map(Arc::new)
 }
 
-fn read_org(body: &str) -> Result<(Change, Vec<Column>), StoreError> {
+fn read_org(body: &str) -> Read {
     let org: Arc<keywright_model::noun::Org> = read(body)?;
     let columns = vec![org.spec.name.clone().into(), count(org.meta.version.0).into()];
     Ok((Change::OrgChanged(org), columns))
 }
 
-fn read_keyspace(body: &str) -> Result<(Change, Vec<Column>), StoreError> {
+fn read_keyspace(body: &str) -> Read {
     let noun: Arc<keywright_model::noun::Keyspace> = read(body)?;
-    let columns = vec![blob(noun.org.bits()), noun.spec.name.clone().into(), count(noun.meta.version.0).into()];
+    let columns =
+        vec![blob(noun.org.bits()), noun.spec.name.clone().into(), count(noun.meta.version.0).into()];
     Ok((Change::KeyspaceChanged(noun), columns))
 }
 
-fn read_role(body: &str) -> Result<(Change, Vec<Column>), StoreError> {
+fn read_role(body: &str) -> Read {
     let noun: Arc<keywright_model::noun::Role> = read(body)?;
     let (number, name) = (i64::from(noun.number).into(), noun.spec.name.clone().into());
     let columns = vec![blob(noun.org.bits()), number, name, count(noun.meta.version.0).into()];
     Ok((Change::RoleChanged(noun), columns))
 }
 
-fn read_plan(body: &str) -> Result<(Change, Vec<Column>), StoreError> {
+fn read_plan(body: &str) -> Read {
     let noun: Arc<keywright_model::noun::Plan> = read(body)?;
-    let columns = vec![blob(noun.org.bits()), noun.spec.name.clone().into(), count(noun.meta.version.0).into()];
+    let columns =
+        vec![blob(noun.org.bits()), noun.spec.name.clone().into(), count(noun.meta.version.0).into()];
     Ok((Change::PlanChanged(noun), columns))
 }
 
-fn read_principal(body: &str) -> Result<(Change, Vec<Column>), StoreError> {
+fn read_principal(body: &str) -> Read {
     let noun: Arc<keywright_model::noun::Principal> = read(body)?;
     let external_id = noun.spec.external_id.clone().map_or(Column::Null, Column::from);
     let columns = vec![blob(noun.org.bits()), external_id, count(noun.meta.version.0).into()];

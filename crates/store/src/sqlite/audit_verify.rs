@@ -117,7 +117,11 @@ impl Verifier<'_> {
         let expected = chain.entries + 1;
         let place = format!("entry {number}");
         if number < expected {
-            self.find(Some(org), place, format!("stands behind entry {}: it was put in or moved", chain.entries));
+            self.find(
+                Some(org),
+                place,
+                format!("stands behind entry {}: it was put in or moved", chain.entries),
+            );
             return Ok(());
         }
         if number > expected {
@@ -212,7 +216,8 @@ impl Verifier<'_> {
             self.find(None, "head", "was edited");
         }
         if self.whole != head {
-            let what = format!("names {} entries, the log has {}, or others", head.entries, self.whole.entries);
+            let what =
+                format!("names {} entries, the log has {}, or others", head.entries, self.whole.entries);
             self.find(None, "head", what);
         }
         Ok(())
@@ -230,7 +235,11 @@ impl Verifier<'_> {
             before = Some(revision);
         }
         if let Some(last) = before.filter(|last| *last != head.0) {
-            self.find(None, format!("feed entry {last}"), format!("is the last, but the newest revision is {head}"));
+            self.find(
+                None,
+                format!("feed entry {last}"),
+                format!("is the last, but the newest revision is {head}"),
+            );
         }
         Ok(())
     }
@@ -267,7 +276,8 @@ pub(super) fn differences(noun: Option<Value>, entry: &StoredEntry) -> Result<Ve
     let (held, _) = entry.open()?;
     let erased = entry.personal.is_none();
     let (held, noun) = if erased {
-        let rights = entry.sealed.rights.as_deref().map(|rights| super::value::from_json(rights, "an audit entry"));
+        let rights =
+            entry.sealed.rights.as_deref().map(|rights| super::value::from_json(rights, "an audit entry"));
         (rights.transpose()?, noun.map(|noun| split_personal(&entry.sealed.subject, noun).0))
     } else {
         (held, noun)

@@ -9,7 +9,9 @@ use super::commit::write_wrapped;
 use super::nouns::{all, first};
 use super::value::{column, count, id, optional_time_column, sealed_from, uncount};
 use crate::audit::{AuditKey, Link};
-use crate::{CommitError, Installation, InstallationChange, QuotaBlock, QuotaSubject, StoreError, Use, WrappedKey};
+use crate::{
+    CommitError, Installation, InstallationChange, QuotaBlock, QuotaSubject, StoreError, Use, WrappedKey,
+};
 
 /// How many feed entries one sweep removes at most, so that no write waits long behind it.
 const SWEEP_MAX: i64 = 10_000;
@@ -42,7 +44,9 @@ pub(super) enum Chore {
 pub(super) fn perform(connection: &Connection, key: &AuditKey, chore: &Chore) -> Result<(), StoreError> {
     connection.prepare_cached("SAVEPOINT one_chore")?.execute([])?;
     let done = match chore {
-        Chore::Return { subject, period_start, units } => give_back(connection, *subject, *period_start, *units),
+        Chore::Return { subject, period_start, units } => {
+            give_back(connection, *subject, *period_start, *units)
+        }
         Chore::Uses(uses) => write_uses(connection, uses),
         Chore::Reconfigure(change) => reconfigure(connection, key, change),
         Chore::Sweep { now, feed_before } => sweep(connection, *now, *feed_before),
@@ -105,9 +109,13 @@ fn write_uses(connection: &Connection, uses: &[Use]) -> Result<(), StoreError> {
 
 fn sweep(connection: &Connection, now: Timestamp, feed_before: Timestamp) -> Result<(), StoreError> {
     let now_ms = now.unix_ms();
-    let run = |sql: &str, at: i64| connection.prepare_cached(sql).and_then(|mut statement| statement.execute([at]));
+    let run =
+        |sql: &str, at: i64| connection.prepare_cached(sql).and_then(|mut statement| statement.execute([at]));
     run("DELETE FROM idempotency WHERE until <= ?1", now_ms)?;
-    run("UPDATE idempotency SET secret_sealed = NULL WHERE secret_until <= ?1 AND secret_sealed IS NOT NULL", now_ms)?;
+    run(
+        "UPDATE idempotency SET secret_sealed = NULL WHERE secret_until <= ?1 AND secret_sealed IS NOT NULL",
+        now_ms,
+    )?;
     run(
         "DELETE FROM quotas WHERE period_start > 0 AND period_start < ?1",
         now.plus_ms(-QUOTA_DAYS * 86_400_000).unix_ms(),
@@ -168,7 +176,11 @@ pub(super) fn keyring(connection: &Connection) -> Result<Vec<WrappedKey>, StoreE
     })
 }
 
-fn reconfigure(connection: &Connection, key: &AuditKey, change: &InstallationChange) -> Result<(), StoreError> {
+fn reconfigure(
+    connection: &Connection,
+    key: &AuditKey,
+    change: &InstallationChange,
+) -> Result<(), StoreError> {
     let missing = || StoreError::Corrupt("the installation's row is missing".to_owned());
     let mut now = installation(connection)?.ok_or_else(missing)?;
     match change {
@@ -189,13 +201,14 @@ fn reconfigure(connection: &Connection, key: &AuditKey, change: &InstallationCha
 
 /// A data key made while the ring was being wrapped anew must not be forgotten: what it sealed would be lost.
 fn refuse_lost_keys(stored: &[WrappedKey], rewrapped: &[WrappedKey]) -> Result<(), StoreError> {
-    let lost = stored.iter().find(|old| {
-        !rewrapped.iter().any(|new| new.purpose == old.purpose && new.version == old.version)
-    });
+    let lost = stored
+        .iter()
+        .find(|old| !rewrapped.iter().any(|new| new.purpose == old.purpose && new.version == old.version));
     match lost {
         None => Ok(()),
         Some(lost) => {
-            let what = format!("the new keyring lacks {} {}: read it again and retry", lost.purpose, lost.version);
+            let what =
+                format!("the new keyring lacks {} {}: read it again and retry", lost.purpose, lost.version);
             Err(StoreError::Corrupt(what))
         }
     }

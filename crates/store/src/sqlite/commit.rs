@@ -21,7 +21,11 @@ pub(super) struct Tip {
 }
 
 /// Makes a commit part of the group's transaction, whole or not at all.
-pub(super) fn apply(connection: &Connection, tip: &mut Tip, commit: Commit) -> Result<Committed, CommitError> {
+pub(super) fn apply(
+    connection: &Connection,
+    tip: &mut Tip,
+    commit: Commit,
+) -> Result<Committed, CommitError> {
     connection.prepare_cached("SAVEPOINT one_commit")?.execute([])?;
     match write(connection, tip, commit) {
         Ok((batch, moved)) => {
@@ -61,7 +65,8 @@ fn write(connection: &Connection, tip: &Tip, commit: Commit) -> Result<(Batch, M
         remember(connection, call, revision, &changes, &context)?;
     }
     if !changes.is_empty() {
-        let mut statement = connection.prepare_cached("INSERT INTO feed (revision, at, changes) VALUES (?1, ?2, ?3)")?;
+        let mut statement =
+            connection.prepare_cached("INSERT INTO feed (revision, at, changes) VALUES (?1, ?2, ?3)")?;
         statement.execute((count(revision.0), context.at.unix_ms(), to_json(&changes)?))?;
     }
     Ok((Batch { revision, at: context.at, changes }, moved))

@@ -53,7 +53,10 @@ pub(super) fn batches_after(
 }
 
 /// What one write changed, as followers read it; `None` when the feed has let it go.
-pub(super) fn changes_of(connection: &Connection, revision: Revision) -> Result<Option<Vec<Change>>, StoreError> {
+pub(super) fn changes_of(
+    connection: &Connection,
+    revision: Revision,
+) -> Result<Option<Vec<Change>>, StoreError> {
     first(connection, "SELECT changes FROM feed WHERE revision = ?1", [count(revision.0)], |row| {
         from_json(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?, "a feed entry")
     })
@@ -163,7 +166,9 @@ pub(super) fn idempotent_answer(
     })?;
     let Some((changed, mut answer)) = remembered else { return Ok(None) };
     if changed {
-        let lost = || StoreError::Corrupt(format!("the feed entry {} of a remembered call is missing", answer.revision));
+        let lost = || {
+            StoreError::Corrupt(format!("the feed entry {} of a remembered call is missing", answer.revision))
+        };
         answer.changes = changes_of(connection, answer.revision)?.ok_or_else(lost)?;
     }
     Ok(Some(answer))

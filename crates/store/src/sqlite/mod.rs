@@ -20,6 +20,12 @@ mod readers;
 mod restore;
 mod rows;
 #[cfg(test)]
+mod file_tests;
+#[cfg(test)]
+mod random_tests;
+#[cfg(test)]
+mod tamper_tests;
+#[cfg(test)]
 mod tests;
 mod value;
 mod write_keys;
@@ -50,21 +56,22 @@ use self::readers::Readers;
 use self::writer::{Job, Writer};
 use crate::audit::{AuditEntry, AuditKey, AuditReport, Chain};
 use crate::{
-    AuditQuery, Commit, CommitError, Committed, IdempotentAnswer, Installation, InstallationChange, KeyQuery, LastUsed,
-    Lookup, Noun, NounQuery, Page, QuotaBlock, QuotaSubject, Snapshot, Store, StoreError, Use, WrappedKey,
+    AuditQuery, Commit, CommitError, Committed, IdempotentAnswer, Installation, InstallationChange, KeyQuery,
+    LastUsed, Lookup, Noun, NounQuery, Page, QuotaBlock, QuotaSubject, Snapshot, Store, StoreError, Use,
+    WrappedKey,
 };
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::{Error, ErrorCode};
         match &error {
-            Error::FromSqlConversionFailure(..) | Error::IntegralValueOutOfRange(..) | Error::InvalidColumnType(..) => {
-                Self::Corrupt(error.to_string())
-            }
+            Error::FromSqlConversionFailure(..)
+            | Error::IntegralValueOutOfRange(..)
+            | Error::InvalidColumnType(..) => Self::Corrupt(error.to_string()),
             _ => match error.sqlite_error_code() {
-                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation) => {
-                    Self::Corrupt(error.to_string())
-                }
+                Some(
+                    ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation,
+                ) => Self::Corrupt(error.to_string()),
                 _ => Self::Unavailable(Box::new(error)),
             },
         }
@@ -131,7 +138,11 @@ impl SqliteFile {
     }
 
     /// Starts the writer and the readers.
-    pub fn start(self, audit_key: AuditKey, entropy: Arc<dyn Entropy>) -> Result<Arc<SqliteStore>, OpenError> {
+    pub fn start(
+        self,
+        audit_key: AuditKey,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Arc<SqliteStore>, OpenError> {
         if bookkeeping::installation(&self.connection)?.is_none() {
             return Err(OpenError::State("the data directory holds no installation yet"));
         }
@@ -225,13 +236,15 @@ impl Store for SqliteStore {
 
     async fn nouns(&self, refs: &[NounRef]) -> Result<Vec<Option<Noun>>, StoreError> {
         let refs = refs.to_vec();
-        let read = move |connection: &Connection| refs.iter().map(|noun| nouns::noun(connection, *noun)).collect();
+        let read =
+            move |connection: &Connection| refs.iter().map(|noun| nouns::noun(connection, *noun)).collect();
         self.readers.snapshot(read).await
     }
 
     async fn find(&self, lookups: &[Lookup]) -> Result<Vec<Option<Noun>>, StoreError> {
         let lookups = lookups.to_vec();
-        let read = move |connection: &Connection| lookups.iter().map(|one| nouns::find(connection, one)).collect();
+        let read =
+            move |connection: &Connection| lookups.iter().map(|one| nouns::find(connection, one)).collect();
         self.readers.snapshot(read).await
     }
 
@@ -247,7 +260,9 @@ impl Store for SqliteStore {
 
     async fn last_used(&self, keys: &[KeyId]) -> Result<Vec<LastUsed>, StoreError> {
         let keys = keys.to_vec();
-        let read = move |connection: &Connection| keys.iter().map(|key| nouns::last_used(connection, *key)).collect();
+        let read = move |connection: &Connection| {
+            keys.iter().map(|key| nouns::last_used(connection, *key)).collect()
+        };
         self.readers.snapshot(read).await
     }
 
@@ -283,7 +298,11 @@ impl Store for SqliteStore {
         self.readers.apart(feed::snapshot).await
     }
 
-    async fn batches_after(&self, revision: Revision, limit: usize) -> Result<Option<Vec<Batch>>, StoreError> {
+    async fn batches_after(
+        &self,
+        revision: Revision,
+        limit: usize,
+    ) -> Result<Option<Vec<Batch>>, StoreError> {
         self.readers.snapshot(move |connection| feed::batches_after(connection, revision, limit)).await
     }
 

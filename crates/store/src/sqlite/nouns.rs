@@ -80,10 +80,13 @@ pub(super) fn all<T>(
 
 /// Finds a noun by something other than its identifier.
 pub(super) fn find(connection: &Connection, lookup: &Lookup) -> Result<Option<Noun>, StoreError> {
-    let one = |sql: &str, params: &[&dyn rusqlite::ToSql]| first(connection, sql, params, |row| id_column(row, 0));
+    let one =
+        |sql: &str, params: &[&dyn rusqlite::ToSql]| first(connection, sql, params, |row| id_column(row, 0));
     let key = |found: Option<u128>| found.map(KeyId::from_bits).map(NounRef::Key);
     let found = match lookup {
-        Lookup::KeyByDigest(digest) => key(one("SELECT key_id FROM secrets WHERE digest = ?1", &[&digest.0])?),
+        Lookup::KeyByDigest(digest) => {
+            key(one("SELECT key_id FROM secrets WHERE digest = ?1", &[&digest.0])?)
+        }
         Lookup::KeyByAccessId(text) => key(one("SELECT id FROM keys WHERE access_id = ?1", &[text])?),
         Lookup::KeyByNumber(org, number) => {
             key(one("SELECT id FROM keys WHERE org_id = ?1 AND number = ?2", &[&id(org.bits()), number])?)
@@ -92,9 +95,8 @@ pub(super) fn find(connection: &Connection, lookup: &Lookup) -> Result<Option<No
             let sql = "SELECT id FROM keys WHERE keyspace_id = ?1 AND external_id = ?2";
             key(one(sql, &[&id(keyspace.bits()), text])?)
         }
-        Lookup::OrgByName(name) => {
-            one("SELECT id FROM orgs WHERE name = ?1", &[name])?.map(|bits| NounRef::Org(OrgId::from_bits(bits)))
-        }
+        Lookup::OrgByName(name) => one("SELECT id FROM orgs WHERE name = ?1", &[name])?
+            .map(|bits| NounRef::Org(OrgId::from_bits(bits))),
         Lookup::KeyspaceByName(org, name) => {
             let sql = "SELECT id FROM keyspaces WHERE org_id = ?1 AND name = ?2";
             one(sql, &[&id(org.bits()), name])?.map(|bits| NounRef::Keyspace(KeyspaceId::from_bits(bits)))
@@ -124,7 +126,9 @@ pub(super) fn page(connection: &Connection, query: &NounQuery) -> Result<Page<No
     let sql = match query.kind {
         NounKind::Org => "SELECT body FROM orgs WHERE id > ?2 AND ?1 IS ?1 ORDER BY id LIMIT ?3",
         NounKind::Keyspace => "SELECT body FROM keyspaces WHERE org_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
-        NounKind::Principal => "SELECT body FROM principals WHERE org_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
+        NounKind::Principal => {
+            "SELECT body FROM principals WHERE org_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3"
+        }
         NounKind::Role => "SELECT body FROM roles WHERE org_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
         NounKind::Plan => "SELECT body FROM plans WHERE org_id = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
     };
@@ -154,8 +158,9 @@ pub(super) fn cut<T>(mut items: Vec<T>, limit: usize) -> Page<T> {
 /// When a key and its secrets were used last.
 pub(super) fn last_used(connection: &Connection, key: KeyId) -> Result<LastUsed, StoreError> {
     let sql = "SELECT id, last_used_at FROM secrets WHERE key_id = ?1 AND last_used_at IS NOT NULL";
-    let uses: Vec<(u128, Option<Timestamp>)> =
-        all(connection, sql, [id(key.bits())], |row| Ok((id_column(row, 0)?, optional_time_column(row, 1)?)))?;
+    let uses: Vec<(u128, Option<Timestamp>)> = all(connection, sql, [id(key.bits())], |row| {
+        Ok((id_column(row, 0)?, optional_time_column(row, 1)?))
+    })?;
     let secrets = uses.into_iter().filter_map(|(bits, at)| Some((SecretId::from_bits(bits), at?))).collect();
     Ok(LastUsed { secrets })
 }

@@ -159,7 +159,9 @@ pub fn restore(wanted: &Restore) -> Result<Manifest, BackupError> {
         std::fs::hard_link(&present, &aside).map_err(io(&aside))?;
     }
     std::fs::rename(&unfinished, &present).map_err(io(&present))?;
-    File::open(&wanted.directory).and_then(|directory| directory.sync_all()).map_err(io(&wanted.directory))?;
+    File::open(&wanted.directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(io(&wanted.directory))?;
     Ok(manifest)
 }
 

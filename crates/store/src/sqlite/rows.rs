@@ -66,15 +66,15 @@ struct KeyBody<'a> {
     reason: Option<Cow<'a, str>>,
 }
 
-fn is_empty<T: Clone>(list: &Cow<'_, [T]>) -> bool {
-    list.as_ref().is_empty()
+fn is_empty<T>(list: &[T]) -> bool {
+    list.is_empty()
 }
 
-fn no_labels(labels: &Cow<'_, BTreeMap<String, String>>) -> bool {
+fn no_labels(labels: &BTreeMap<String, String>) -> bool {
     labels.is_empty()
 }
 
-fn no_metadata(metadata: &Cow<'_, Map<String, Value>>) -> bool {
+fn no_metadata(metadata: &Map<String, Value>) -> bool {
     metadata.is_empty()
 }
 
@@ -115,7 +115,11 @@ pub(super) fn key_body(key: &Key) -> Result<String, StoreError> {
         labels: Cow::Borrowed(labels),
         metadata: Cow::Borrowed(metadata),
         revoked_by: key.revocation.as_ref().map(|revocation| revocation.by),
-        reason: key.revocation.as_ref().and_then(|revocation| revocation.reason.as_deref()).map(Cow::Borrowed),
+        reason: key
+            .revocation
+            .as_ref()
+            .and_then(|revocation| revocation.reason.as_deref())
+            .map(Cow::Borrowed),
     })
 }
 

@@ -63,7 +63,8 @@ pub(super) fn from_json<'a, T: serde::Deserialize<'a>>(text: &'a str, what: &str
 
 /// A value as JSON for a column.
 pub(super) fn to_json<T: serde::Serialize + ?Sized>(value: &T) -> Result<String, StoreError> {
-    serde_json::to_string(value).map_err(|error| StoreError::Corrupt(format!("cannot be written as JSON: {error}")))
+    serde_json::to_string(value)
+        .map_err(|error| StoreError::Corrupt(format!("cannot be written as JSON: {error}")))
 }
 
 /// A sealed value's bytes behind its key's version.
@@ -73,8 +74,9 @@ pub(super) fn sealed_blob(sealed: &Sealed) -> Vec<u8> {
 
 /// Reads back what [`sealed_blob`] wrote.
 pub(super) fn sealed_from(blob: &[u8]) -> Result<Sealed, StoreError> {
-    let (version, bytes) =
-        blob.split_first_chunk::<4>().ok_or_else(|| StoreError::Corrupt("a sealed value is cut off".to_owned()))?;
+    let (version, bytes) = blob
+        .split_first_chunk::<4>()
+        .ok_or_else(|| StoreError::Corrupt("a sealed value is cut off".to_owned()))?;
     Ok(Sealed { key_version: u32::from_be_bytes(*version), bytes: bytes.to_vec() })
 }
 

@@ -3,6 +3,7 @@
 use keywright_model::change::NounRef;
 use keywright_model::id::KeyId;
 use keywright_model::key::{Key, KeySecret};
+use keywright_model::time::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::nouns::{self, first};
@@ -51,10 +52,10 @@ fn insert(connection: &Connection, key: &mut Key) -> Result<(), CommitError> {
         key.spec.name,
         key.spec.owner.map(|owner| id(owner.bits())),
         key.spec.enabled,
-        key.spec.not_before.map(|at| at.unix_ms()),
-        key.spec.expires_at.map(|at| at.unix_ms()),
+        key.spec.not_before.map(Timestamp::unix_ms),
+        key.spec.expires_at.map(Timestamp::unix_ms),
         key.revocation.as_ref().map(|revocation| revocation.at.unix_ms()),
-        key.deleted_at.map(|at| at.unix_ms()),
+        key.deleted_at.map(Timestamp::unix_ms),
         key.meta.created_at.unix_ms(),
         key.meta.created_by.to_string(),
         key.meta.updated_at.unix_ms(),
@@ -85,7 +86,8 @@ fn update(connection: &Connection, stored: &Key, key: &mut Key) -> Result<(), Co
     if key.number == 0 {
         key.number = stored.number;
     }
-    let for_ever = |key: &Key| (key.org, key.keyspace, key.number, kind(key), key.meta.created_at, key.meta.created_by);
+    let for_ever =
+        |key: &Key| (key.org, key.keyspace, key.number, kind(key), key.meta.created_at, key.meta.created_by);
     let named = |key: &Key| (key.access_id.clone(), key.external_id.clone());
     if for_ever(stored) != for_ever(key) || named(stored) != named(key) {
         let what = format!("{} was to change what is for ever", key.id);
@@ -95,7 +97,8 @@ fn update(connection: &Connection, stored: &Key, key: &mut Key) -> Result<(), Co
     let spec = &key.spec;
     if stored.spec.name != spec.name || stored.spec.owner != spec.owner {
         let owner = spec.owner.map(|owner| id(owner.bits()));
-        let mut statement = connection.prepare_cached("UPDATE keys SET name = ?2, owner_id = ?3 WHERE id = ?1")?;
+        let mut statement =
+            connection.prepare_cached("UPDATE keys SET name = ?2, owner_id = ?3 WHERE id = ?1")?;
         let written = statement.execute(params![id(key.id.bits()), spec.name, owner]);
         written.map_err(|error| dangling(connection, error, &references(key)))?;
     }
@@ -106,10 +109,10 @@ fn update(connection: &Connection, stored: &Key, key: &mut Key) -> Result<(), Co
     statement.execute(params![
         id(key.id.bits()),
         spec.enabled,
-        spec.not_before.map(|at| at.unix_ms()),
-        spec.expires_at.map(|at| at.unix_ms()),
+        spec.not_before.map(Timestamp::unix_ms),
+        spec.expires_at.map(Timestamp::unix_ms),
         key.revocation.as_ref().map(|revocation| revocation.at.unix_ms()),
-        key.deleted_at.map(|at| at.unix_ms()),
+        key.deleted_at.map(Timestamp::unix_ms),
         key.meta.updated_at.unix_ms(),
         key.meta.updated_by.to_string(),
         count(key.meta.version.0),
@@ -123,14 +126,16 @@ fn write_links(connection: &Connection, stored: Option<&Key>, key: &Key) -> Resu
     let refused = |error| dangling(connection, error, &references(key));
     if stored.map_or(&[][..], |stored| &stored.spec.roles) != key.spec.roles.as_slice() {
         connection.prepare_cached("DELETE FROM key_roles WHERE key_id = ?1")?.execute([own])?;
-        let mut add = connection.prepare_cached("INSERT OR IGNORE INTO key_roles (key_id, role_id) VALUES (?1, ?2)")?;
+        let mut add =
+            connection.prepare_cached("INSERT OR IGNORE INTO key_roles (key_id, role_id) VALUES (?1, ?2)")?;
         for role in &key.spec.roles {
             add.execute((own, id(role.bits()))).map_err(refused)?;
         }
     }
     if stored.map_or(&[][..], |stored| &stored.spec.plans) != key.spec.plans.as_slice() {
         connection.prepare_cached("DELETE FROM key_plans WHERE key_id = ?1")?.execute([own])?;
-        let mut add = connection.prepare_cached("INSERT OR IGNORE INTO key_plans (key_id, plan_id) VALUES (?1, ?2)")?;
+        let mut add =
+            connection.prepare_cached("INSERT OR IGNORE INTO key_plans (key_id, plan_id) VALUES (?1, ?2)")?;
         for plan in &key.spec.plans {
             add.execute((own, id(plan.bits()))).map_err(refused)?;
         }
@@ -172,7 +177,12 @@ fn write_secrets(connection: &Connection, key: &mut Key) -> Result<(), CommitErr
     Ok(())
 }
 
-fn write_secret(connection: &Connection, key: KeyId, position: i64, secret: &KeySecret) -> Result<(), CommitError> {
+fn write_secret(
+    connection: &Connection,
+    key: KeyId,
+    position: i64,
+    secret: &KeySecret,
+) -> Result<(), CommitError> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO secrets (key_id, id, position, hint, recoverable, custom, created_at, expires_at, digest, \
          pepper_version, hash_sealed, secret_sealed, argon2) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
@@ -190,7 +200,7 @@ fn write_secret(connection: &Connection, key: KeyId, position: i64, secret: &Key
         secret.recoverable,
         secret.custom,
         secret.created_at.unix_ms(),
-        secret.expires_at.map(|at| at.unix_ms()),
+        secret.expires_at.map(Timestamp::unix_ms),
         material.and_then(|material| material.digest).map(|digest| digest.0),
         material.map(|material| material.pepper_version),
         material.map(|material| sealed_blob(&material.hash_sealed)),

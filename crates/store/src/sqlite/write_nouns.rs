@@ -66,7 +66,12 @@ pub(super) fn next_number(connection: &Connection, org: OrgId, name: &str) -> Re
 }
 
 /// Sees to it that a number that was given by the caller is not given out again.
-pub(super) fn keep_number(connection: &Connection, org: OrgId, name: &str, number: u32) -> Result<(), StoreError> {
+pub(super) fn keep_number(
+    connection: &Connection,
+    org: OrgId,
+    name: &str,
+    number: u32,
+) -> Result<(), StoreError> {
     let sql = "INSERT INTO counters (org_id, name, last) VALUES (?1, ?2, ?3) \
                ON CONFLICT (org_id, name) DO UPDATE SET last = max(last, excluded.last)";
     connection.prepare_cached(sql)?.execute((id(org.bits()), name, number))?;
@@ -74,7 +79,11 @@ pub(super) fn keep_number(connection: &Connection, org: OrgId, name: &str, numbe
 }
 
 /// Says which of the nouns that a row refers to is missing, when that is why it was refused.
-pub(super) fn dangling(connection: &Connection, error: rusqlite::Error, references: &[NounRef]) -> CommitError {
+pub(super) fn dangling(
+    connection: &Connection,
+    error: rusqlite::Error,
+    references: &[NounRef],
+) -> CommitError {
     if !is_foreign_key(&error) {
         return error.into();
     }
@@ -89,7 +98,9 @@ pub(super) fn dangling(connection: &Connection, error: rusqlite::Error, referenc
 }
 
 fn is_foreign_key(error: &rusqlite::Error) -> bool {
-    error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY)
+    error
+        .sqlite_error()
+        .is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY)
 }
 
 /// Which word a client gave that another noun has already, from SQLite's list of columns.
@@ -141,7 +152,8 @@ fn write_plan(connection: &Connection, plan: &Plan) -> Result<(), CommitError> {
          ON CONFLICT (id) DO UPDATE SET name = excluded.name, version = excluded.version, body = excluded.body",
     )?;
     let (own, org) = (id(plan.id.bits()), id(plan.org.bits()));
-    let written = statement.execute(params![own, org, plan.spec.name, count(plan.meta.version.0), to_json(plan)?]);
+    let written =
+        statement.execute(params![own, org, plan.spec.name, count(plan.meta.version.0), to_json(plan)?]);
     written.map(drop).map_err(|error| dangling(connection, error, &[NounRef::Org(plan.org)]))
 }
 

@@ -61,7 +61,15 @@ impl Writer {
         let (hints, _) = broadcast::channel(HINTS_MAX);
         tip.revision = tip.audit.reload(&connection)?;
         let head = Arc::new(AtomicU64::new(tip.revision.0));
-        let mut own = Thread { connection, queue, tip, key, head: Arc::clone(&head), hints: hints.clone(), stale: false };
+        let mut own = Thread {
+            connection,
+            queue,
+            tip,
+            key,
+            head: Arc::clone(&head),
+            hints: hints.clone(),
+            stale: false,
+        };
         let run = move || {
             own.run();
             drop(own);
@@ -159,7 +167,9 @@ impl Thread {
             Job::Commit(commit, sender) => {
                 Answer::Commit(sender, commit::apply(&self.connection, &mut self.tip, *commit))
             }
-            Job::Reserve(wanted, sender) => Answer::Reserve(sender, bookkeeping::reserve(&self.connection, &wanted)),
+            Job::Reserve(wanted, sender) => {
+                Answer::Reserve(sender, bookkeeping::reserve(&self.connection, &wanted))
+            }
             Job::Chore(chore, sender) => {
                 Answer::Chore(sender, bookkeeping::perform(&self.connection, &self.key, &chore))
             }
@@ -200,7 +210,9 @@ impl Thread {
         }
         self.stale = true;
         let reason = Chained(error).to_string();
-        answers.into_iter().for_each(|answer| answer.unavailable(&reason).send());
+        for answer in answers {
+            answer.unavailable(&reason).send();
+        }
     }
 }
 
