@@ -1,0 +1,103 @@
+//! Vendors' wires over the same keys (api.md §5): one folder a vendor, each `mod` (the calls), `wire` (their bodies), `map`
+//! (to and from a key) and `error` (how the vendor says no).
+//!
+//! A vendor's words never leave its folder, and nothing here decides anything about a key: translate, call control,
+//! translate back. What a wire cannot show survives an update through it. `docs/adding-a-dialect.md` says how to add one.
+
+mod exchange;
+mod fields;
+mod gjirafa;
+mod grants;
+mod onenet;
+mod partoo;
+mod tencent;
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::Router;
+use keywright_model::secret::Entropy;
+
+use crate::ServerState;
+
+/// A vendor whose wire can be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Dialect {
+    /// China Mobile's OneNET: `/keys`.
+    Onenet,
+    /// Gjirafa's VP: `/api/organizations/{org}/api-keys`.
+    Gjirafa,
+    /// Tencent Cloud's API Gateway: `/`.
+    Tencent,
+    /// Partoo: `/v2/api_keys`.
+    Partoo,
+}
+
+/// A name that no dialect has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no such dialect; there are onenet, gjirafa, tencent and partoo")]
+pub struct UnknownDialect;
+
+impl Dialect {
+    /// Every dialect.
+    pub const ALL: [Self; 4] = [Self::Onenet, Self::Gjirafa, Self::Tencent, Self::Partoo];
+
+    /// Its name: in `--dialect`, under `/dialects/`, and as the wire that the audit names.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Onenet => onenet::WIRE,
+            Self::Gjirafa => gjirafa::WIRE,
+            Self::Tencent => tencent::WIRE,
+            Self::Partoo => partoo::WIRE,
+        }
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Dialect {
+    type Err = UnknownDialect;
+
+    fn from_str(text: &str) -> Result<Self, UnknownDialect> {
+        Self::ALL.into_iter().find(|dialect| dialect.name() == text).ok_or(UnknownDialect)
+    }
+}
+
+/// What every wire works with.
+#[derive(Clone)]
+struct Wire {
+    state: ServerState,
+    /// For secrets and identifiers of a vendor's own form.
+    entropy: Arc<dyn Entropy>,
+}
+
+/// The calls of a dialect, at `/`: whoever mounts them nests them under `/dialects/<name>` or gives them an address.
+pub fn router(dialect: Dialect, state: ServerState, entropy: Arc<dyn Entropy>) -> Router {
+    match dialect {
+        Dialect::Onenet => onenet::router(),
+        Dialect::Gjirafa => gjirafa::router(),
+        Dialect::Tencent => tencent::router(),
+        Dialect::Partoo => partoo::router(),
+    }
+    .with_state(Wire { state, entropy })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dialect_reads_back_from_its_name_and_nothing_else_is_one() {
+        for dialect in Dialect::ALL {
+            assert_eq!(dialect.to_string().parse(), Ok(dialect));
+        }
+        for text in ["", "OneNET", "onenet ", "rest"] {
+            assert_eq!(text.parse::<Dialect>(), Err(UnknownDialect), "{text:?}");
+        }
+    }
+}

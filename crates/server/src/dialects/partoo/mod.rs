@@ -1,0 +1,44 @@
+//! Partoo: `/v2/api_keys`, as `docs/dialects/partoo.md` describes it.
+
+mod create;
+mod error;
+mod map;
+mod update;
+mod user;
+mod wire;
+
+use axum::Router;
+use axum::response::Response;
+use axum::routing::{post, put};
+use keywright_control::Caller;
+
+use self::error::Refusal;
+use super::Wire;
+use super::exchange::Incoming;
+
+/// Its name.
+pub(super) const WIRE: &str = "partoo";
+
+/// Its calls. One that is not there is refused in the vendor's envelope, too.
+pub(super) fn router() -> Router<Wire> {
+    Router::new()
+        .route("/v2/api_keys", post(create::answer))
+        .route("/v2/api_keys/{key_id}", put(update::answer))
+        .method_not_allowed_fallback(async || Refusal::method_not_allowed())
+        .fallback(async || Refusal::not_found())
+}
+
+/// The caller, from `x-APIKey`, of a body that says it is JSON.
+async fn caller(wire: &Wire, incoming: &Incoming) -> Result<Caller, Refusal> {
+    let credential = incoming.credential("x-apikey").ok_or(Refusal::unauthenticated())?;
+    let caller = wire.authenticate(incoming, &credential, None).await?;
+    let media_type = incoming.header("content-type").and_then(|text| text.split(';').next()).map(str::trim);
+    match media_type {
+        Some(json) if json.eq_ignore_ascii_case("application/json") => Ok(caller),
+        _ => Err(Refusal::unsupported_media_type()),
+    }
+}
+
+fn answered(outcome: Result<Response, Refusal>) -> Response {
+    outcome.unwrap_or_else(Refusal::into_answer)
+}

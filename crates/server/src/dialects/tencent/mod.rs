@@ -1,0 +1,61 @@
+//! Tencent Cloud's API Gateway, version 2018-08-08: everything at `/`, as `docs/dialects/tencent.md` describes it.
+
+mod action;
+mod create;
+mod error;
+mod map;
+mod parameters;
+mod request;
+mod signed;
+mod update;
+mod wire;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::any;
+use serde_json::Value;
+
+use self::action::Action;
+use self::error::Refusal;
+use self::request::Asked;
+use self::wire::Language;
+use super::Wire;
+use super::exchange::Incoming;
+
+/// Its name.
+pub(super) const WIRE: &str = "tencent";
+
+/// Its one path, and the vendor's error for every other.
+pub(super) fn router() -> Router<Wire> {
+    Router::new().route("/", any(answer)).fallback(answer)
+}
+
+async fn answer(State(wire): State<Wire>, request: Request) -> Response {
+    let request_id = map::request_id(wire.entropy.as_ref());
+    let incoming = match wire.take(WIRE, request).await {
+        Ok(incoming) => incoming,
+        Err(unread) => return wire::failure(&unread.into(), Language::default(), &request_id),
+    };
+    let asked = Asked::read(&incoming);
+    let language = asked.as_ref().map_or_else(|_| request::language(&incoming), |asked| asked.language);
+    let outcome = match asked {
+        Ok(asked) => act(&wire, &incoming, &asked).await,
+        Err(refusal) => Err(refusal),
+    };
+    match outcome {
+        Ok(result) => wire::success(&result, &request_id),
+        Err(refusal) => wire::failure(&refusal, language, &request_id),
+    }
+}
+
+/// Does what is asked, tested in the order in which the vendor's clients see its errors: what shall be done, who asks,
+/// with which parameters, then the rules of the business.
+async fn act(wire: &Wire, incoming: &Incoming, asked: &Asked) -> Result<Value, Refusal> {
+    let action = asked.action()?;
+    let call = signed::authenticate(wire, incoming, asked, action).await?;
+    match action {
+        Action::CreateApiKey => create::create(wire, &call, &asked.parameters).await,
+        Action::UpdateApiKey => update::update(wire, &call, &asked.parameters).await,
+    }
+}
