@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use keywright_model::change::Change;
+use keywright_model::change::{Change, NounRef};
 use keywright_model::id::{KeyspaceId, OrgId};
 use keywright_model::noun::{Actor, KeyPolicy, Keyspace, KeyspaceSpec, Meta, Org, OrgSpec};
 use keywright_model::revision::Incarnation;
 use keywright_model::seal::SealingKey;
 use keywright_model::secret::{Entropy, Secret};
 use keywright_model::time::Timestamp;
-use keywright_store::{Installation, WrappedKey};
+use keywright_store::{AuditContext, Commit, Installation, WrappedKey};
 
 use crate::{Vault, VaultError};
 
@@ -26,8 +26,8 @@ pub struct FirstStart {
     pub installation: Installation,
     /// Its keyring, wrapped under the master key.
     pub keyring: Vec<WrappedKey>,
-    /// The organization and the keyspace `default`.
-    pub changes: Vec<Change>,
+    /// The organization and the keyspace `default`, as the first write.
+    pub first: Commit,
     /// The root key that was made; printed once.
     pub root_key: Secret,
 }
@@ -75,7 +75,22 @@ pub fn first_start(
             master_exported_at: None,
         },
         keyring,
-        changes: vec![Change::OrgChanged(org.into()), Change::KeyspaceChanged(keyspace.into())],
+        first: Commit {
+            expect: Vec::new(),
+            audit: AuditContext {
+                at: now,
+                actor: Actor::System,
+                org: org.id,
+                wire: "bootstrap",
+                verb: "installation.create",
+                subject: NounRef::Org(org.id),
+                address: None,
+                request_id: None,
+            },
+            changes: vec![Change::OrgChanged(org.into()), Change::KeyspaceChanged(keyspace.into())],
+            idempotency: None,
+            wrapped_keys: Vec::new(),
+        },
         root_key,
     })
 }

@@ -32,11 +32,16 @@ fn failed(error: StoreError) -> SourceError {
 #[async_trait]
 impl Source for StoreSource {
     async fn snapshot(&self) -> Result<Snapshot, SourceError> {
-        let keywright_store::Snapshot { incarnation, revision, changes } = self.store.snapshot().await.map_err(failed)?;
+        let keywright_store::Snapshot { incarnation, revision, changes } =
+            self.store.snapshot().await.map_err(failed)?;
         Ok(Snapshot { incarnation, revision, changes })
     }
 
-    async fn batches_after(&self, revision: Revision, limit: usize) -> Result<Option<Vec<Batch>>, SourceError> {
+    async fn batches_after(
+        &self,
+        revision: Revision,
+        limit: usize,
+    ) -> Result<Option<Vec<Batch>>, SourceError> {
         self.store.batches_after(revision, limit).await.map_err(failed)
     }
 

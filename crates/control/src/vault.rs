@@ -21,6 +21,9 @@ const PEPPER: &str = "pepper";
 const AUDIT: &str = "audit";
 const REPLAY: &str = "replay";
 
+/// The only version of the pepper so far.
+const PEPPER_VERSION: u32 = 1;
+
 /// Holds what seals and digests secrets.
 pub struct Vault {
     master: SealingKey,
@@ -97,9 +100,16 @@ impl Vault {
         rewrapped.collect()
     }
 
-    /// The pepper, for the verifier.
-    pub fn pepper(&self) -> Pepper {
-        self.pepper.clone()
+    /// The peppers with their versions, for the verifier.
+    pub fn peppers(&self) -> Vec<(u32, Pepper)> {
+        vec![(PEPPER_VERSION, self.pepper.clone())]
+    }
+
+    /// A hash that nothing matches, with the parameters of real ones: what an unknown access id is compared with.
+    pub fn dummy_argon2(&self) -> Option<String> {
+        let mut random = [0; 32];
+        self.entropy.fill(&mut random);
+        self.argon2(&SecretHash::from_bytes(random))
     }
 
     /// The key of the audit's chain, for the store.
@@ -145,7 +155,7 @@ impl Vault {
         let argon2 = if custom { Some(self.argon2(&hash)?) } else { None };
         Some(SecretMaterial {
             digest: (!custom).then(|| self.pepper.digest(&hash)),
-            pepper_version: 1,
+            pepper_version: PEPPER_VERSION,
             hash_sealed: seal(Purpose::SecretHash, hash.as_bytes())?,
             secret_sealed: if keep { Some(seal(Purpose::Secret, secret.expose().as_bytes())?) } else { None },
             argon2,

@@ -1,1 +1,14 @@
-//! TestApp, a clock and randomness of its own, fixtures, replay, the naive reference evaluator. For tests only.
+//! What tests share: a node with a clock that they set and randomness that repeats, the leak sweep's notes, and the naive
+//! evaluator of access. For tests only.
+
+mod ambient;
+#[cfg(feature = "server")]
+mod app;
+pub mod canary;
+mod node;
+
+pub use ambient::{ManualClock, START_MS, SeededEntropy};
+#[cfg(feature = "server")]
+pub use app::{Reply, TestApp};
+pub use keywright_model::access::naive;
+pub use node::{ROOT, TestNode, origin};
