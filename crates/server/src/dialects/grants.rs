@@ -66,7 +66,7 @@ impl Shape {
 }
 
 fn parted<T: Clone>(patterns: &[T], fits: fn(&T) -> bool) -> (Vec<T>, Vec<T>) {
-    patterns.iter().cloned().partition(|pattern| fits(pattern))
+    patterns.iter().cloned().partition(fits)
 }
 
 #[cfg(test)]

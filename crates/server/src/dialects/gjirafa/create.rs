@@ -29,5 +29,5 @@ async fn create(wire: &Wire, organization: Organization, request: Request) -> Re
     let key = &done.value.record.key;
     let role = roles::shown(wire.control(), &caller, key).await?;
     let shown = map::shown(key, done.value.secret.as_ref(), role);
-    Ok(wire::success(StatusCode::CREATED, shown))
+    Ok(wire::success(StatusCode::CREATED, &shown))
 }

@@ -48,7 +48,7 @@ impl Refusal {
     }
 
     pub(super) fn into_answer(self) -> Response {
-        wire::envelope(self.status, &self.errors, Value::Null)
+        wire::envelope(self.status, &self.errors, &Value::Null)
     }
 }
 

@@ -149,7 +149,7 @@ mod tests {
     use keywright_model::id::RoleId;
 
     fn at(text: &str) -> Option<Timestamp> {
-        Some(text.parse().unwrap())
+        text.parse().ok()
     }
 
     fn update(validity: Validity) -> UpdateBody {

@@ -30,5 +30,5 @@ async fn update(wire: &Wire, organization: Organization, request: Request) -> Re
     let key = &done.value.key;
     let secret = wire.control().recoverable_secret(&caller, key);
     let role = roles::shown(wire.control(), &caller, key).await?;
-    Ok(wire::success(StatusCode::OK, map::shown(key, secret.as_ref(), role)))
+    Ok(wire::success(StatusCode::OK, &map::shown(key, secret.as_ref(), role)))
 }

@@ -174,12 +174,12 @@ fn date(text: &str) -> Option<Timestamp> {
 }
 
 /// A success: the status twice, in the answer and in its body.
-pub(super) fn success(status: StatusCode, result: KeyObject) -> Response {
-    envelope(status, &[], json!(result))
+pub(super) fn success(status: StatusCode, result: &KeyObject) -> Response {
+    envelope(status, &[], &json!(result))
 }
 
 /// The envelope of every answer.
-pub(super) fn envelope(status: StatusCode, errors: &[String], result: Value) -> Response {
+pub(super) fn envelope(status: StatusCode, errors: &[String], result: &Value) -> Response {
     let body = json!({
         "success": status.is_success(), "errors": errors, "messages": [], "result": result, "resultInfo": null,
         "statusCode": status.as_u16(),
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     fn at(text: &str) -> Option<Timestamp> {
-        Some(text.parse().unwrap())
+        text.parse().ok()
     }
 
     #[test]

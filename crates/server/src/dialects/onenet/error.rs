@@ -3,6 +3,8 @@
 //! 3 and 4 were seen on its server. For what nobody has recorded, the numbers are those of the vendor's only published
 //! table, that of its NB-IoT product in the same envelope, where they do not contradict what was seen.
 
+use std::fmt::Write as _;
+
 use axum::response::{IntoResponse, Response};
 use keywright_control::Error;
 use keywright_model::fault::Faults;
@@ -133,13 +135,11 @@ impl From<Error> for Refusal {
 /// A place as a person writes it: `permissions[0].resources[1].dev_id`.
 fn dotted(pointer: &str) -> String {
     let mut text = String::new();
+    // Writing to a string cannot fail.
     for step in pointer.split('/').skip(1) {
         let is_index = !step.is_empty() && step.bytes().all(|byte| byte.is_ascii_digit());
-        match (is_index, text.is_empty()) {
-            (true, _) => text.push_str(&format!("[{step}]")),
-            (false, true) => text.push_str(step),
-            (false, false) => text.push_str(&format!(".{step}")),
-        }
+        let dot = if is_index || text.is_empty() { "" } else { "." };
+        let _ = if is_index { write!(text, "[{step}]") } else { write!(text, "{dot}{step}") };
     }
     if text.is_empty() { "the body".to_owned() } else { text }
 }

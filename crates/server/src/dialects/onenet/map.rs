@@ -147,22 +147,22 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_grants(permissions: &[Permission], expected: serde_json::Value) {
-        assert_eq!(json!(grants(permissions).unwrap()), expected);
+    fn check_grants(permissions: &[Permission], expected: &serde_json::Value) {
+        assert_eq!(&json!(grants(permissions).unwrap()), expected);
     }
 
     #[test]
     fn a_permission_is_a_grant_on_devices_and_streams() {
         check_grants(
             &[permission(&[Method::Get, Method::Put], &[("7", Some("gps")), ("8", None), ("8", None)])],
-            json!([{"effect": "allow", "actions": ["get", "put"],
+            &json!([{"effect": "allow", "actions": ["get", "put"],
                     "resources": ["devices/7/datastreams/gps", "devices/8/**"]}]),
         );
     }
 
     #[test]
     fn without_methods_or_resources_there_is_no_grant() {
-        check_grants(&[permission(&[], &[("7", None)]), permission(&[Method::Get], &[])], json!([]));
+        check_grants(&[permission(&[], &[("7", None)]), permission(&[Method::Get], &[])], &json!([]));
     }
 
     #[test]

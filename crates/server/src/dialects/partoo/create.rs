@@ -24,6 +24,6 @@ async fn create(wire: &Wire, request: Request) -> Result<Response, Refusal> {
     let done = settled(wire.control().create_key(&caller, new, &patient()).await?)?;
     let user = user::of(wire, &caller, &done.value.record).await?;
     let mut shown = map::shown(&done.value.record, user);
-    shown.api_key = done.value.secret.map(|secret| secret.expose().to_owned());
+    shown.secret = done.value.secret.map(|secret| secret.expose().to_owned());
     Ok(wire::answer(StatusCode::CREATED, &shown))
 }

@@ -32,12 +32,12 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    fn new(status: StatusCode, errors: Value) -> Self {
+    fn new(status: StatusCode, errors: &Value) -> Self {
         Self { status, body: json!({"errors": errors}), retry_after: None }
     }
 
     fn json(status: StatusCode, text: &str) -> Self {
-        Self::new(status, json!({"json": text}))
+        Self::new(status, &json!({"json": text}))
     }
 
     /// 400, whose `json` is an object of lists, as its schema and the vendor's framework have it.
@@ -46,7 +46,7 @@ impl Refusal {
     }
 
     pub(super) fn unauthenticated() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, json!({"authentication": "User not authenticated"}))
+        Self::new(StatusCode::UNAUTHORIZED, &json!({"authentication": "User not authenticated"}))
     }
 
     pub(super) fn not_found() -> Self {
@@ -63,7 +63,7 @@ impl Refusal {
     }
 
     fn not_allowed() -> Self {
-        Self::new(StatusCode::FORBIDDEN, json!({"authorization": "Operation not allowed"}))
+        Self::new(StatusCode::FORBIDDEN, &json!({"authorization": "Operation not allowed"}))
     }
 
     fn internal() -> Self {
@@ -104,7 +104,7 @@ impl From<Faults> for Refusal {
                 list.push(json!(fault.detail));
             }
         }
-        Self::new(StatusCode::BAD_REQUEST, json!({"json": fields}))
+        Self::new(StatusCode::BAD_REQUEST, &json!({"json": fields}))
     }
 }
 
@@ -151,9 +151,9 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(error: Error, status: u16, errors: Value) {
+    fn check(error: Error, status: u16, errors: &Value) {
         let refusal = Refusal::from(error);
-        assert_eq!((refusal.status.as_u16(), &refusal.body["errors"]), (status, &errors));
+        assert_eq!((refusal.status.as_u16(), &refusal.body["errors"]), (status, errors));
     }
 
     #[test]
@@ -161,16 +161,16 @@ mod tests {
         check(
             Error::Unauthenticated { denial: None },
             401,
-            json!({"authentication": "User not authenticated"}),
+            &json!({"authentication": "User not authenticated"}),
         );
         check(
             Error::BeyondGrantable { gained: Vec::new() },
             403,
-            json!({"authorization": "Operation not allowed"}),
+            &json!({"authorization": "Operation not allowed"}),
         );
-        check(Error::NotFound("key"), 404, json!({"json": "Resource not found"}));
+        check(Error::NotFound("key"), 404, &json!({"json": "Resource not found"}));
         let faults = Faults::one("/ip_allowlist/2", "invalid_cidr", "not an address");
-        check(Error::Invalid(faults), 400, json!({"json": {"ip_whitelist": ["not an address"]}}));
+        check(Error::Invalid(faults), 400, &json!({"json": {"ip_whitelist": ["not an address"]}}));
     }
 
     #[test]

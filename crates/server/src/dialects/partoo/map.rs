@@ -10,10 +10,10 @@ use keywright_model::grant::{Action, ActionPattern, Effect, Grant};
 use keywright_model::id::PrincipalId;
 use keywright_model::key::{Key, Rights};
 use keywright_model::time::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::user::User;
-use super::wire::{ApiKey, KeyBody, Restriction};
+use super::wire::{ApiKey, KeyBody, Restriction, Said};
 use crate::dialects::fields::{DESCRIPTION_MAX, NAME_MAX, printable, rfc3339};
 use crate::dialects::grants::Shape;
 
@@ -28,8 +28,8 @@ const DAY_SECONDS: u64 = 86_400;
 #[derive(Debug, Default)]
 struct Fields {
     label: Option<String>,
-    description: Option<Option<String>>,
-    expires_at: Option<Option<Timestamp>>,
+    description: Said<String>,
+    expires_at: Said<Timestamp>,
     addresses: Option<Vec<IpRange>>,
     permissions: Option<Permissions>,
 }
@@ -57,8 +57,8 @@ pub(super) fn new_key(
     let label = fields.label.ok_or_else(missing)?;
     let mut new = decode_new_key(&Map::from_iter([("name".to_owned(), Value::from(label))]))?;
     let spec = &mut new.draft.spec;
-    spec.description = fields.description.flatten();
-    spec.expires_at = fields.expires_at.flatten();
+    spec.description = fields.description.value();
+    spec.expires_at = fields.expires_at.value();
     spec.ip_allowlist = fields.addresses.filter(|addresses| !addresses.is_empty());
     // Not restricted is the schema's default.
     spec.rights = match fields.permissions {
@@ -87,12 +87,17 @@ fn set(draft: &mut KeyDraft, fields: &Fields) -> Result<(), Faults> {
     if let Some(label) = &fields.label {
         spec.name.clone_from(label);
     }
-    if let Some(description) = &fields.description {
-        spec.description.clone_from(description);
+    match &fields.description {
+        Said::Nothing => {}
+        Said::Null => spec.description = None,
+        Said::Value(description) => spec.description = Some(description.clone()),
     }
-    // The same day again keeps the time of day, which this wire cannot show.
-    if let Some(expires_at) = fields.expires_at.filter(|at| at.map(day) != spec.expires_at.map(day)) {
-        spec.expires_at = expires_at;
+    match fields.expires_at {
+        Said::Nothing => {}
+        Said::Null => spec.expires_at = None,
+        // The same day again keeps the time of day, which this wire cannot show.
+        Said::Value(at) if spec.expires_at.map(day) == Some(day(at)) => {}
+        Said::Value(at) => spec.expires_at = Some(at),
     }
     if let Some(addresses) = &fields.addresses {
         spec.ip_allowlist = Some(addresses.clone()).filter(|addresses| !addresses.is_empty());
@@ -127,10 +132,10 @@ fn fields(body: KeyBody, now: Timestamp) -> Result<Fields, Faults> {
     };
     let label = body.label.and_then(|label| text("label", label, NAME_MAX, &mut faults));
     let description = body.description.map(|description| {
-        let given = description.filter(|description| !description.is_empty())?;
+        let given = Some(description).filter(|description| !description.is_empty())?;
         text("description", given, DESCRIPTION_MAX, &mut faults)
     });
-    let expires_at = body.expiration_date.map(|date| end_of(&date?, now, &mut faults));
+    let expires_at = body.expiration_date.map(|date| end_of(&date, now, &mut faults));
     let addresses = body.ip_whitelist.map(|list| addresses(&list, &mut faults));
     let permissions = body.restriction.map(|restriction| match restriction {
         Restriction::Unrestricted => Permissions::OfTheOwner,
@@ -231,7 +236,7 @@ pub(super) fn shown(record: &KeyRecord, user: User) -> ApiKey {
         ip_whitelist: key.spec.ip_allowlist.iter().flatten().map(ToString::to_string).collect(),
         has_restricted_permissions: grants.is_some(),
         permissions: permissions(grants.unwrap_or_default()),
-        api_key: None,
+        secret: None,
     }
 }
 

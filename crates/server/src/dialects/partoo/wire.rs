@@ -10,14 +10,44 @@ use serde_json::{Map, Value};
 use super::error::Refusal;
 use crate::rest::json;
 
-/// What a create or update says. `None` is a field that was left out, `Some(None)` one that is `null`.
+/// What a create or update says. `None` is a field that was left out.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct KeyBody {
     pub(super) label: Option<String>,
-    pub(super) description: Option<Option<String>>,
-    pub(super) expiration_date: Option<Option<String>>,
+    pub(super) description: Said<String>,
+    pub(super) expiration_date: Said<String>,
     pub(super) ip_whitelist: Option<Vec<String>>,
     pub(super) restriction: Option<Restriction>,
+}
+
+/// What a body says about a field that can be cleared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Said<T> {
+    /// The field was left out.
+    #[default]
+    Nothing,
+    /// `null`.
+    Null,
+    Value(T),
+}
+
+impl<T> Said<T> {
+    /// The value, if there is one.
+    pub(super) fn value(self) -> Option<T> {
+        match self {
+            Self::Nothing | Self::Null => None,
+            Self::Value(value) => Some(value),
+        }
+    }
+
+    /// The same about another value; `None` clears.
+    pub(super) fn map<U>(self, f: impl FnOnce(T) -> Option<U>) -> Said<U> {
+        match self {
+            Self::Nothing => Said::Nothing,
+            Self::Null => Said::Null,
+            Self::Value(value) => f(value).map_or(Said::Null, Said::Value),
+        }
+    }
 }
 
 /// `has_restricted_permissions` and `permissions`, which need each other.
@@ -59,7 +89,8 @@ pub(super) struct ApiKey {
     pub(super) permissions: Vec<String>,
     /// The secret: in the answer to a create only.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) api_key: Option<String>,
+    #[serde(rename = "api_key")]
+    pub(super) secret: Option<String>,
 }
 
 const MISSING: &str = "Missing data for required field.";
@@ -92,23 +123,23 @@ impl Members<'_> {
     }
 
     fn given<T>(&mut self, name: &str, detail: &str, read: fn(&Value) -> Option<T>) -> Option<T> {
-        let value = self.nullable(name, detail, read)?;
-        if value.is_none() && self.map.get(name).is_some_and(Value::is_null) {
+        let said = self.nullable(name, detail, read);
+        if matches!(said, Said::Null) {
             self.fault(name, "invalid_type", NULL);
         }
-        value
+        said.value()
     }
 
-    fn nullable<T>(&mut self, name: &str, detail: &str, read: fn(&Value) -> Option<T>) -> Option<Option<T>> {
-        let value = self.map.get(name)?;
+    fn nullable<T>(&mut self, name: &str, detail: &str, read: fn(&Value) -> Option<T>) -> Said<T> {
+        let Some(value) = self.map.get(name) else { return Said::Nothing };
         if value.is_null() {
-            return Some(None);
+            return Said::Null;
         }
-        let read = read(value);
-        if read.is_none() {
+        let Some(read) = read(value) else {
             self.fault(name, "invalid_type", detail);
-        }
-        Some(read)
+            return Said::Nothing;
+        };
+        Said::Value(read)
     }
 
     fn restriction(&mut self) -> Option<Restriction> {
@@ -161,8 +192,8 @@ mod tests {
                 .unwrap();
         let expected = KeyBody {
             label: Some("a".to_owned()),
-            description: Some(None),
-            expiration_date: Some(Some("2030-01-01".to_owned())),
+            description: Said::Null,
+            expiration_date: Said::Value("2030-01-01".to_owned()),
             ip_whitelist: Some(vec![]),
             restriction: None,
         };

@@ -182,34 +182,34 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_refused(body: Value, expected: &Refusal) {
-        assert_eq!(&read(&body).unwrap_err(), expected, "{body}");
+    fn check_refused(body: &Value, expected: &Refusal) {
+        assert_eq!(&read(body).unwrap_err(), expected, "{body}");
     }
 
     #[test]
     fn what_is_missing_or_malformed_is_named() {
-        check_refused(json!({}), &Refusal::missing("SecretName"));
+        check_refused(&json!({}), &Refusal::missing("SecretName"));
         let manual = |id: Value, secret: Value| json!({"SecretName": "ci", "AccessKeyType": "manual", "AccessKeyId": id, "AccessKeySecret": secret});
-        check_refused(manual(Value::Null, json!("new_secret_01")), &Refusal::missing("AccessKeyId"));
-        check_refused(manual(json!("my_id"), Value::Null), &Refusal::missing("AccessKeySecret"));
+        check_refused(&manual(Value::Null, json!("new_secret_01")), &Refusal::missing("AccessKeyId"));
+        check_refused(&manual(json!("my_id"), Value::Null), &Refusal::missing("AccessKeySecret"));
         let own = keywright_model::id::KeyId::new(1, 1).to_string();
         for id in ["my/id", "abcd", &"a".repeat(51), &own] {
-            check_refused(manual(json!(id), json!("new_secret_01")), &Refusal::format_error("AccessKeyId"));
+            check_refused(&manual(json!(id), json!("new_secret_01")), &Refusal::format_error("AccessKeyId"));
         }
         for secret in ["new_secre", "new-secret-01", &"a".repeat(51)] {
-            check_refused(manual(json!("my_id"), json!(secret)), &Refusal::format_error("AccessKeySecret"));
+            check_refused(&manual(json!("my_id"), json!(secret)), &Refusal::format_error("AccessKeySecret"));
         }
         for name in ["", "a b", "名", &"a".repeat(51)] {
-            check_refused(json!({"SecretName": name}), &Refusal::format_error("SecretName"));
+            check_refused(&json!({"SecretName": name}), &Refusal::format_error("SecretName"));
         }
         check_refused(
-            json!({"SecretName": "a", "AccessKeyType": "x"}),
+            &json!({"SecretName": "a", "AccessKeyType": "x"}),
             &Refusal::format_error("AccessKeyType"),
         );
-        check_refused(json!({"SecretName": 1}), &Refusal::type_error("SecretName"));
-        check_refused(json!({"SecretName": "a", "Tags": {"Key": "a"}}), &Refusal::type_error("Tags"));
+        check_refused(&json!({"SecretName": 1}), &Refusal::type_error("SecretName"));
+        check_refused(&json!({"SecretName": "a", "Tags": {"Key": "a"}}), &Refusal::type_error("Tags"));
         let twice = json!([{"Key": "a", "Value": "1"}, {"Key": "a", "Value": "2"}]);
-        check_refused(json!({"SecretName": "a", "Tags": twice}), &Refusal::format_error("Tags"));
+        check_refused(&json!({"SecretName": "a", "Tags": twice}), &Refusal::format_error("Tags"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(super) struct Parameters(Map<String, Value>);
 #[derive(Debug)]
 enum Place {
     Value(String),
-    Below(BTreeMap<String, Place>),
+    Below(BTreeMap<String, Self>),
 }
 
 impl Parameters {
