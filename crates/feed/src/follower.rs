@@ -96,15 +96,22 @@ struct Following {
 
 impl Following {
     async fn run(mut self, mut hints: broadcast::Receiver<Hint>) {
+        let mut poll = tokio::time::interval(POLL);
+        poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut open = true;
         loop {
-            let look = match tokio::time::timeout(POLL, hints.recv()).await {
-                Ok(Ok(Some(batch))) => self.apply_hint(&batch),
-                // No batch in it, too slow for the channel, or nothing came for a while: look.
-                Ok(Ok(None) | Err(broadcast::error::RecvError::Lagged(_))) | Err(_) => true,
-                Ok(Err(broadcast::error::RecvError::Closed)) => {
-                    tokio::time::sleep(POLL).await;
-                    true
-                }
+            // The poll has a beat of its own: hints that say nothing new cannot keep it away.
+            let look = tokio::select! {
+                biased;
+                _ = poll.tick() => true,
+                hint = hints.recv(), if open => match hint {
+                    Ok(Some(batch)) => self.apply_hint(&batch),
+                    Ok(None) | Err(broadcast::error::RecvError::Lagged(_)) => true,
+                    Err(broadcast::error::RecvError::Closed) => {
+                        open = false;
+                        true
+                    }
+                },
             };
             if look && let Err(error) = self.catch_up().await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the feed could not be read");

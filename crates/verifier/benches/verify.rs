@@ -1,2 +1,154 @@
-//! Placeholder.
-fn main() {}
+//! A verification with all checks on, against the least that any such index must do: SHA-256, HMAC-SHA-256 with a
+//! prepared key, and one random read of the same table. Ratios are of one run, the two measured in turns.
+//!
+//! `cargo bench -p keywright-verifier` prints a line for each size.
+
+#![allow(clippy::print_stdout, reason = "a benchmark prints what it measured")]
+#![expect(clippy::allow_attributes, reason = "whether the lint above fires depends on the lint set")]
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a benchmark stops at the first surprise")]
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+#![expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "figures for people")]
+
+#[path = "../tests/fixture/mod.rs"]
+mod fixture;
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use keywright_model::change::Change;
+use keywright_model::digest::SecretHash;
+use keywright_model::grant::Effect;
+use keywright_model::key::Rights;
+use keywright_model::revision::{Incarnation, Revision};
+use keywright_verifier::{Check, Credential, Decided, Lease, Request, Verifier};
+
+use crate::fixture::{about, at, batch, grant, key, key_with, limit, now, pepper, plain, secret_of, tenancy, verifier_with};
+
+const CALLS: usize = 200_000;
+const ROUNDS: usize = 7;
+
+/// What keys of one kind have in common.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// Nothing set.
+    Plain,
+    /// Expiry, addresses, grants and a limit.
+    Full,
+}
+
+fn change(n: u128, kind: Kind) -> Change {
+    let mut key = key(n);
+    if kind == Kind::Full {
+        key.spec.expires_at = Some(now(1_000_000).wall);
+        key.spec.ip_allowlist = Some(vec!["10.0.0.0/8".parse().unwrap(), "127.0.0.1".parse().unwrap()]);
+        key.spec.rights = Rights::Api { grants: Some(vec![grant(Effect::Allow, "get", "devices/39456825/**")]) };
+        key.spec.limits = vec![limit("burst", 1_000_000, 1)];
+    }
+    // As in the text of a generated secret: 41 characters.
+    let material = fixture::material(&long_secret(n));
+    key.secrets[0].material = Some(Arc::new(material));
+    Change::KeyChanged(Arc::new(key))
+}
+
+fn long_secret(n: u128) -> String {
+    format!("KW_{:0>38}", secret_of(n, 1))
+}
+
+fn resident_bytes() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * 4096
+}
+
+/// A cheap sequence without pattern.
+fn scattered(seed: &mut u64) -> u64 {
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    *seed
+}
+
+fn load(count: u128, kind: Kind) -> Verifier {
+    let verifier = verifier_with(Lease::embedded());
+    let before = resident_bytes();
+    let start = Instant::now();
+    let keys = (1..=count).map(|n| change(n, kind));
+    verifier.load(tenancy().into_iter().chain(keys), Revision(1), Incarnation(1));
+    let seconds = start.elapsed().as_secs_f64();
+    let resident = resident_bytes().saturating_sub(before) as f64 / count as f64;
+    let own = verifier.size().bytes as f64 / count as f64;
+    println!("  loaded in {seconds:.2} s (keys made on the way); {own:.0} bytes a key in the index, {resident:.0} resident");
+    verifier
+}
+
+fn verify_all(verifier: &Verifier, texts: &[String], request: &Request<'_>) -> f64 {
+    let start = Instant::now();
+    for (nth, text) in texts.iter().enumerate() {
+        match verifier.verify(black_box(&Credential::Bearer(text)), request, now(nth as u64 / 1_000)) {
+            Decided::Verdict(verdict) => assert!(black_box(verdict).allowed),
+            other => panic!("{other:?}"),
+        }
+    }
+    start.elapsed().as_nanos() as f64 / texts.len() as f64
+}
+
+fn hash_all(table: &[[u64; 8]], texts: &[String]) -> f64 {
+    let pepper = pepper();
+    let start = Instant::now();
+    for text in texts {
+        let digest = pepper.digest(&SecretHash::of_text(black_box(text)));
+        let place = u64::from_le_bytes(digest.0[..8].try_into().unwrap()) as usize % table.len();
+        black_box(table[place][0]);
+    }
+    start.elapsed().as_nanos() as f64 / texts.len() as f64
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+fn measure(count: u128, kind: Kind, name: &str) {
+    println!("{count} keys, {name}");
+    let verifier = load(count, kind);
+    let mut seed = 0x9E37_79B9_7F4A_7C15;
+    let texts: Vec<String> =
+        (0..CALLS).map(|_| long_secret(u128::from(scattered(&mut seed)) % count + 1)).collect();
+    let checks = [Check { action: "get", resource: "devices/39456825/datastreams/gps" }];
+    let ip = Some("10.1.2.3".parse().unwrap());
+    let request = if kind == Kind::Full { Request { ip, ..about(&checks) } } else { plain() };
+    let table: Vec<[u64; 8]> = (0..count as u64).map(|n| [n; 8]).collect();
+    let (mut verify, mut floor) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        floor.push(hash_all(&table, &texts));
+        verify.push(verify_all(&verifier, &texts, &request));
+    }
+    let (verify, floor) = (median(verify), median(floor));
+    println!("  verify {verify:.0} ns; SHA-256 + HMAC-SHA-256 + one read {floor:.0} ns; ratio {:.2}", verify / floor);
+    apply_some(&verifier, count, kind);
+}
+
+fn apply_some(verifier: &Verifier, count: u128, kind: Kind) {
+    let mut seed = 7;
+    let batches: Vec<_> = (2..2_002)
+        .map(|revision| batch(revision, vec![change(u128::from(scattered(&mut seed)) % count + 1, kind)]))
+        .collect();
+    let mut times: Vec<f64> = batches
+        .iter()
+        .map(|batch| {
+            let start = Instant::now();
+            verifier.apply(batch).unwrap();
+            start.elapsed().as_nanos() as f64 / 1_000.0
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    println!("  apply a batch of one key: median {:.1} µs, 99 % {:.1} µs", times[1_000], times[1_980]);
+}
+
+fn main() {
+    // Keeps the unused parts of the fixture honest.
+    black_box((at(0), key_with(1, |_| ())));
+    measure(10_000, Kind::Full, "all checks on");
+    measure(1_000_000, Kind::Plain, "nothing set");
+    measure(1_000_000, Kind::Full, "all checks on");
+}
