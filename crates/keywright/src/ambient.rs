@@ -1,0 +1,76 @@
+//! What lies outside the program: clocks, randomness, the environment, the process itself. Nothing else reads them.
+
+use std::collections::BTreeMap;
+
+use keywright_model::secret::Entropy;
+use keywright_model::time::Timestamp;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::time::{ClockId, clock_gettime};
+
+/// The machine's clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SystemClock;
+
+impl SystemClock {
+    /// The wall clock.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+    pub(crate) fn wall(self) -> Timestamp {
+        jiff::Timestamp::now().into()
+    }
+
+    /// `CLOCK_BOOTTIME` in nanoseconds: never set back, and it runs while the machine sleeps.
+    pub(crate) fn boot(self) -> u64 {
+        // Linux has had this clock since 2.6.39, so that the call cannot fail on it.
+        let Ok(time) = clock_gettime(ClockId::CLOCK_BOOTTIME) else { return 0 };
+        let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
+        seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec()).unwrap_or(0))
+    }
+}
+
+/// The operating system's randomness.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the operating system's randomness")]
+    fn fill(&self, bytes: &mut [u8]) {
+        if getrandom::fill(bytes).is_err() {
+            // A secret that can be guessed is worse than no service.
+            std::process::abort();
+        }
+    }
+}
+
+/// 128 random bits in hex, for naming calls and files.
+pub(crate) fn random_name() -> String {
+    let mut bytes = [0; 16];
+    SystemEntropy.fill(&mut bytes);
+    hex::encode(bytes)
+}
+
+/// The environment, as far as it is UTF-8.
+pub(crate) fn environment() -> BTreeMap<String, String> {
+    let text = |text: std::ffi::OsString| text.into_string().ok();
+    std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
+}
+
+/// Makes sure that what is in memory never gets into a core dump, and that no other process of this user can read it.
+pub(crate) fn seal_memory() -> std::io::Result<()> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    #[cfg(target_os = "linux")]
+    nix::sys::prctl::set_dumpable(false)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clocks_run_and_names_differ() {
+        assert!(SystemClock.wall().unix_ms() > 1_700_000_000_000);
+        let before = SystemClock.boot();
+        assert!(before > 0 && SystemClock.boot() >= before);
+        assert_ne!(random_name(), random_name());
+    }
+}

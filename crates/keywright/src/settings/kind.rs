@@ -1,0 +1,157 @@
+//! What the value of a setting must look like.
+
+use std::net::SocketAddr;
+
+use keywright_model::address::IpRange;
+
+use crate::parse::duration::parse_duration;
+
+/// What a value must look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Anything.
+    Text,
+    /// A file or folder.
+    Path,
+    /// `http://…` or `https://…`.
+    Url,
+    /// `127.0.0.1:7700`, `[::1]:0`.
+    Address,
+    /// `500ms`, `2s`, `1h`.
+    Duration,
+    /// `true` or `false`.
+    Flag,
+    /// One of these.
+    Choice(&'static [&'static str]),
+    /// Where durable state is kept.
+    Database,
+    /// `onenet` or `onenet=127.0.0.1:7711`.
+    Dialect,
+    /// An address or a network.
+    Network,
+    /// 64 hex digits.
+    HexKey,
+    /// 32 characters or more.
+    RootKey,
+}
+
+/// The vendors whose wires are served.
+pub(super) const DIALECTS: &[&str] = &["onenet", "gjirafa", "tencent", "partoo"];
+/// The shortest root key that an operator can set.
+const ROOT_KEY_CHARACTERS_MIN: usize = 32;
+/// The longest; what is longer is no bearer credential.
+const ROOT_KEY_CHARACTERS_MAX: usize = 256;
+
+impl Kind {
+    /// Says what is wrong with a value. Never repeats a secret.
+    pub(crate) fn check(self, text: &str) -> Result<(), String> {
+        match self {
+            Self::Text | Self::Path if text.is_empty() => Err("must not be empty".to_owned()),
+            Self::Text | Self::Path => Ok(()),
+            Self::Url => {
+                let url = text.starts_with("http://") || text.starts_with("https://");
+                url.then_some(()).ok_or_else(|| "must begin with http:// or https://".to_owned())
+            }
+            Self::Address => address(text).map(drop),
+            Self::Duration => parse_duration(text).map(drop),
+            Self::Flag => one_of(text, &["true", "false"]),
+            Self::Choice(words) => one_of(text, words),
+            Self::Database => database(text),
+            Self::Dialect => dialect(text).map(drop),
+            Self::Network => text.parse::<IpRange>().map(drop).map_err(|error| error.to_string()),
+            Self::HexKey => {
+                let fits = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+                fits.then_some(()).ok_or_else(|| "must be 64 hex digits".to_owned())
+            }
+            Self::RootKey => root_key(text),
+        }
+    }
+}
+
+fn root_key(text: &str) -> Result<(), String> {
+    let length = text.chars().count();
+    if !(ROOT_KEY_CHARACTERS_MIN..=ROOT_KEY_CHARACTERS_MAX).contains(&length) {
+        return Err(format!("must have {ROOT_KEY_CHARACTERS_MIN} to {ROOT_KEY_CHARACTERS_MAX} characters"));
+    }
+    let fits = text.bytes().all(|byte| byte.is_ascii_graphic());
+    fits.then_some(()).ok_or_else(|| "must be printable ASCII without spaces".to_owned())
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "must be an IP address and a port, such as 127.0.0.1:7700 or [::1]:7700".to_owned())
+}
+
+fn one_of(text: &str, words: &[&str]) -> Result<(), String> {
+    if words.contains(&text) {
+        return Ok(());
+    }
+    let near = keywright_model::document::nearest(text, words.iter().copied());
+    let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    Err(format!("must be one of {}{hint}", words.join(", ")))
+}
+
+fn database(text: &str) -> Result<(), String> {
+    if text == "sqlite" {
+        return Ok(());
+    }
+    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        // The URL may hold a password, so it is not repeated.
+        return Err("PostgreSQL comes with version 0.2, which makes a cluster of nodes; this version keeps its state \
+                    in SQLite, in --data-dir: leave `database` out"
+            .to_owned());
+    }
+    Err("must be `sqlite`".to_owned())
+}
+
+/// Takes a dialect apart: its name, and the address of its own if it has one.
+pub(super) fn dialect(text: &str) -> Result<(&str, Option<SocketAddr>), String> {
+    let (name, own) = text.split_once('=').map_or((text, None), |(name, own)| (name, Some(own)));
+    one_of(name, DIALECTS)?;
+    own.map(address).transpose().map(|own| (name, own))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dialect_is_a_name_with_or_without_an_address() {
+        assert_eq!(dialect("onenet"), Ok(("onenet", None)));
+        assert_eq!(dialect("partoo=127.0.0.1:7711"), Ok(("partoo", Some("127.0.0.1:7711".parse().unwrap()))));
+        assert!(dialect("onnet").unwrap_err().contains("did you mean `onenet`?"));
+        assert!(dialect("onenet=localhost").is_err());
+    }
+
+    #[test]
+    fn postgres_is_refused_with_the_version_that_brings_it_and_without_its_password() {
+        let refused = Kind::Database.check("postgres://kw:hidden@db/kw").unwrap_err();
+        assert!(refused.contains("version 0.2") && !refused.contains("hidden"), "{refused}");
+    }
+
+    #[test]
+    fn keys_have_exact_sizes_and_are_not_repeated() {
+        for (length, good) in [(63, false), (64, true), (65, false)] {
+            assert_eq!(Kind::HexKey.check(&"a".repeat(length)).is_ok(), good, "{length}");
+        }
+        assert!(Kind::HexKey.check(&"g".repeat(64)).is_err());
+        for (length, good) in [(31, false), (32, true), (256, true), (257, false)] {
+            assert_eq!(Kind::RootKey.check(&"a".repeat(length)).is_ok(), good, "{length}");
+        }
+        assert!(!Kind::RootKey.check("short-secret").unwrap_err().contains("short-secret"));
+    }
+
+    #[test]
+    fn values_of_the_other_kinds_are_tested() {
+        for (kind, good, bad) in [
+            (Kind::Url, "https://x", "x:7700"),
+            (Kind::Address, "[::1]:0", "127.0.0.1"),
+            (Kind::Duration, "500ms", "500"),
+            (Kind::Flag, "true", "yes"),
+            (Kind::Choice(&["text", "json"]), "json", "jsn"),
+            (Kind::Network, "10.0.0.0/8", "10.0.0.1/8"),
+            (Kind::Path, "x", ""),
+        ] {
+            assert_eq!((kind.check(good), kind.check(bad).is_err()), (Ok(()), true), "{kind:?}");
+        }
+    }
+}
