@@ -68,7 +68,7 @@ impl Control {
     pub(crate) async fn each_key_of(
         &self,
         owner: &Principal,
-        check: impl AsyncFn(&LoadedKey) -> Result<(), Error>,
+        check: impl Fn(&LoadedKey) -> Result<(), Error> + Sync,
     ) -> Result<(), Error> {
         let now = self.clock.now();
         let mut query = KeyQuery { owner: Some(owner.id), ..KeyQuery::all(owner.org, now, KEYS_PAGE) };
@@ -76,7 +76,7 @@ impl Control {
             let page = self.store.keys_page(&query).await?;
             query.after = page.items.last().map(|key| key.id);
             for key in page.items.into_iter().filter(|key| key.revocation.is_none()) {
-                check(&self.surrounded(key).await?).await?;
+                check(&self.surrounded(key).await?)?;
             }
             if !page.more {
                 return Ok(());

@@ -203,7 +203,7 @@ impl Control {
         if !uncapped && !switched_on {
             return Ok(());
         }
-        self.each_key_of(before, async |loaded| {
+        self.each_key_of(before, |loaded| {
             check_holds_all(caller, loaded.held())?;
             let mut around = loaded.around.clone();
             around.owner = Some(after.clone());
