@@ -13,19 +13,19 @@ const NAMES: &[&str] =
 
 /// One file, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asset {
+pub(crate) struct Asset {
     /// Its name.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Its media type.
-    pub content_type: &'static str,
+    pub(crate) content_type: &'static str,
     /// Whether `bytes` is gzip.
-    pub gzip: bool,
+    pub(crate) gzip: bool,
     /// What is sent.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// The file with a name.
-pub fn asset(name: &str) -> Option<&'static Asset> {
+pub(crate) fn asset(name: &str) -> Option<&'static Asset> {
     static ASSETS: OnceLock<Vec<Asset>> = OnceLock::new();
     ASSETS.get_or_init(|| read_archive(SWAGGER_UI_VENDORED).unwrap_or_default()).iter().find(|asset| asset.name == name)
 }

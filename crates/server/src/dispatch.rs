@@ -28,9 +28,9 @@ use crate::routes::{self, Access, Body, Route};
 use crate::state::{Common, ServerState};
 
 /// How many headers a request may have.
-pub const HEADERS_MAX: usize = 64;
+pub(crate) const HEADERS_MAX: usize = 64;
 /// How many bytes of headers a request may have.
-pub const HEADER_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const HEADER_BYTES_MAX: usize = 16 * 1024;
 
 /// REST and what needs no key, at `/`.
 pub fn router(state: ServerState) -> Router {
@@ -111,7 +111,7 @@ async fn answer_route(state: &ServerState, route: &'static Route, request: Reque
         }
         Access::Verify(handler) => {
             let verify = state.verify();
-            let caller = verify.authenticate(&parts.headers, address)?;
+            let caller = verify.authenticate(&parts.headers, address).await?;
             let asked = incoming.asked(&mut parts, body).await?;
             handler(verify.call(asked, caller)).await
         }
@@ -196,7 +196,7 @@ impl Incoming<'_> {
 }
 
 /// Refuses an address that has failed too often lately.
-pub fn throttled(common: &Common, address: Option<IpAddr>) -> Result<(), Problem> {
+pub(crate) fn throttled(common: &Common, address: Option<IpAddr>) -> Result<(), Problem> {
     let wait = address.and_then(|address| common.throttle.wait_seconds(address, common.clock.boot_ns()));
     let Some(seconds) = wait else { return Ok(()) };
     common.metrics.throttled();
@@ -204,14 +204,14 @@ pub fn throttled(common: &Common, address: Option<IpAddr>) -> Result<(), Problem
 }
 
 /// Counts a failed authentication.
-pub fn note_failure(common: &Common, address: Option<IpAddr>) {
+pub(crate) fn note_failure(common: &Common, address: Option<IpAddr>) {
     if let Some(address) = address {
         common.throttle.failed(address, common.clock.boot_ns());
     }
 }
 
 /// The credential of `Authorization: Bearer` (RFC 6750 §2.1).
-pub fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = values.next() else {
         return Err(Problem::unauthenticated(None, "send `Authorization: Bearer` with a management key"));

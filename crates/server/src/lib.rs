@@ -17,4 +17,5 @@ pub mod throttle;
 mod tls;
 
 pub use dispatch::router;
+pub use rest::verify::RootKey;
 pub use state::{BODY_TIMEOUT, Parts, ServerState};

@@ -8,14 +8,13 @@ use keywright_verifier::Verifier;
 
 use crate::metrics::Metrics;
 use crate::rest::request_id::RequestIds;
-use crate::rest::verify::VerifyState;
+use crate::rest::verify::{ControlResolver, RootKey, VerifyState};
 use crate::throttle::Throttle;
 
 /// How long a body may take to arrive.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the binary, or a test, gives the server.
-#[derive(Debug)]
 pub struct Parts {
     /// The use cases.
     pub control: Control,
@@ -72,7 +71,8 @@ impl ServerState {
             request_ids: RequestIds::new(boot),
             body_timeout,
         });
-        let verify = VerifyState::new(verifier, Arc::new(control.clone()), Arc::clone(&common));
+        let resolver = ControlResolver::new(control.clone(), Arc::clone(&verifier));
+        let verify = VerifyState::new(verifier, Arc::new(resolver), Arc::clone(&common));
         Self(Arc::new(Shared { control, verify, common }))
     }
 
@@ -89,6 +89,11 @@ impl ServerState {
     /// This node's index.
     pub fn verifier(&self) -> &Arc<Verifier> {
         self.0.verify.verifier()
+    }
+
+    /// The root key's digest in memory: set it at the start, and when the root key changes.
+    pub fn root_key(&self) -> &RootKey {
+        self.0.verify.root_key()
     }
 
     /// The clocks.

@@ -2,8 +2,9 @@
 //! address pays for another one.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How many failures an address may have at once.
 pub const BURST: u32 = 20;
@@ -12,39 +13,24 @@ pub const REFILL_NS: u64 = 1_000_000_000;
 /// How many addresses are remembered. Beyond it those that have nearly been forgotten go first.
 pub const ADDRESSES_MAX: usize = 10_000;
 
-/// Who has failed how often. Times are nanoseconds of a clock that is never set back.
+/// Which addresses have failed how often. Times are nanoseconds of a clock that is never set back.
 #[derive(Debug, Default)]
-pub struct Throttle {
-    /// The moment at which all of an address's failures are forgotten.
-    forgotten_at: Mutex<HashMap<IpAddr, u64>>,
-}
+pub struct Throttle(Failures<IpAddr>);
 
 impl Throttle {
     /// Says after how many seconds an address may try again; `None` is now.
     pub fn wait_seconds(&self, address: IpAddr, now_ns: u64) -> Option<u64> {
-        let table = self.forgotten_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if table.is_empty() {
-            return None;
-        }
-        let debt = table.get(&group(address))?.saturating_sub(now_ns);
-        let free = u64::from(BURST - 1) * REFILL_NS;
-        (debt > free).then(|| (debt - free).div_ceil(REFILL_NS))
+        self.0.wait_seconds(&group(address), now_ns)
     }
 
     /// Notes a failure.
     pub fn failed(&self, address: IpAddr, now_ns: u64) {
-        let mut table = self.forgotten_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let address = group(address);
-        if table.len() >= ADDRESSES_MAX && !table.contains_key(&address) {
-            make_room(&mut table, now_ns);
-        }
-        let at = table.entry(address).or_insert(now_ns);
-        *at = ((*at).max(now_ns) + REFILL_NS).min(now_ns + u64::from(BURST) * REFILL_NS);
+        self.0.failed(group(address), now_ns);
     }
 
     /// How many addresses are remembered.
     pub fn len(&self) -> usize {
-        self.forgotten_at.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.0.table().len()
     }
 
     /// Whether nobody has failed lately.
@@ -53,8 +39,48 @@ impl Throttle {
     }
 }
 
+/// Who has failed how often: a bucket of [`BURST`] for each, refilled by one each [`REFILL_NS`].
+#[derive(Debug)]
+pub struct Failures<Who> {
+    /// The moment at which all of somebody's failures are forgotten.
+    forgotten_at: Mutex<HashMap<Who, u64>>,
+}
+
+impl<Who> Default for Failures<Who> {
+    fn default() -> Self {
+        Self { forgotten_at: Mutex::default() }
+    }
+}
+
+impl<Who: Eq + Hash> Failures<Who> {
+    /// Says after how many seconds somebody may try again; `None` is now.
+    pub fn wait_seconds(&self, who: &Who, now_ns: u64) -> Option<u64> {
+        let table = self.table();
+        if table.is_empty() {
+            return None;
+        }
+        let debt = table.get(who)?.saturating_sub(now_ns);
+        let free = u64::from(BURST - 1) * REFILL_NS;
+        (debt > free).then(|| (debt - free).div_ceil(REFILL_NS))
+    }
+
+    /// Notes a failure.
+    pub fn failed(&self, who: Who, now_ns: u64) {
+        let mut table = self.table();
+        if table.len() >= ADDRESSES_MAX && !table.contains_key(&who) {
+            make_room(&mut table, now_ns);
+        }
+        let at = table.entry(who).or_insert(now_ns);
+        *at = ((*at).max(now_ns) + REFILL_NS).min(now_ns + u64::from(BURST) * REFILL_NS);
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<Who, u64>> {
+        self.forgotten_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Drops what is forgotten, and of the rest the half that will be soonest: whoever guesses most stays.
-fn make_room(table: &mut HashMap<IpAddr, u64>, now_ns: u64) {
+fn make_room<Who: Eq + Hash>(table: &mut HashMap<Who, u64>, now_ns: u64) {
     table.retain(|_, at| *at > now_ns);
     if table.len() >= ADDRESSES_MAX {
         let mut times: Vec<u64> = table.values().copied().collect();

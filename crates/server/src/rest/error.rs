@@ -1,7 +1,5 @@
 //! What the use cases' errors are in REST. Every variant is decided on here.
 
-use std::error::Error as _;
-
 use keywright_control::Error;
 use keywright_model::denial::Denial;
 

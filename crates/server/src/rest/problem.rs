@@ -126,6 +126,15 @@ impl Problem {
         Self::new(INVALID_BODY).errors(errors)
     }
 
+    /// An error of a list: what it calls a field of the body was a query parameter.
+    pub fn of_query(error: keywright_control::Error) -> Self {
+        let keywright_control::Error::Invalid(faults) = error else { return error.into() };
+        faults.as_slice().iter().fold(Self::new(INVALID_PARAMETER), |problem, fault| {
+            let name = fault.pointer.trim_start_matches('/').to_owned();
+            problem.error(Place::Parameter(name), fault.code, fault.detail.clone())
+        })
+    }
+
     /// A fault of a query parameter, which is also the problem's code.
     pub fn parameter(kind: Kind, name: &str, detail: impl Into<String>) -> Self {
         Self::new(kind).error(Place::Parameter(name.to_owned()), kind.code, detail)

@@ -1,3 +1,5 @@
 //! The server from outside: raw sockets, and REST through the router.
 
 mod listen;
+mod rest;
+mod tls;

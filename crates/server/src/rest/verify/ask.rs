@@ -1,0 +1,156 @@
+//! Asking the verifier, and asking again after what it could not decide from memory was resolved.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use keywright_model::signing::{self, SignatureError};
+use keywright_model::id::KeyspaceId;
+use keywright_verifier::{Asked as Keyspaces, Credential, Decided, Deferred, Request, SignatureDenial, Verdict, WeakSecret};
+
+use super::question::{Presented, Question};
+use super::{Asker, VerifyState, not_current};
+use crate::rest::problem::{Problem, STORE_UNAVAILABLE, TOO_MANY_REQUESTS};
+use crate::throttle::Failures;
+
+/// How often something is resolved for one question: a weak secret, then a block of each of a few quotas.
+const RESOLVED_MAX: usize = 3;
+/// How often to look whether somebody else has fetched a block, and how long to wait between.
+const WAITED_MAX: usize = 100;
+const WAIT: Duration = Duration::from_millis(5);
+/// How long one question may be resolved at all.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Wrong guesses of weak secrets: for each access id and the address that it was presented from.
+pub type Guesses = Failures<(String, Option<IpAddr>)>;
+
+impl VerifyState {
+    /// Answers a question.
+    pub async fn ask(&self, asker: &Asker, question: &Question<'_>) -> Result<Verdict, Problem> {
+        let keyspaces = match question.keyspace {
+            None => asker.keyspaces(),
+            Some(named) => self.only(asker, question, named).await?,
+        };
+        self.ask_in(keyspaces, question, question.cost).await
+    }
+
+    /// The one keyspace that is asked about. By name it is found as that of the key itself: a key of any other is not
+    /// found anyway, and a question without cost consumes nothing.
+    async fn only<'a>(&self, asker: &'a Asker, question: &Question<'_>, named: &str) -> Result<Keyspaces<'a>, Problem> {
+        // No keyspace has this identifier, so nothing is found in it.
+        let nowhere = KeyspaceId::from_bits(0);
+        if let Ok(id) = named.parse::<KeyspaceId>() {
+            return Ok(asker.keyspaces().only(if asker.reaches(id) { id } else { nowhere }));
+        }
+        let verdict = self.ask_in(asker.keyspaces(), question, 0).await?;
+        let found = verdict.key.filter(|key| key.keyspace_name() == named).map(|key| key.keyspace_id());
+        Ok(asker.keyspaces().only(found.unwrap_or(nowhere)))
+    }
+
+    async fn ask_in(&self, keyspaces: Keyspaces<'_>, question: &Question<'_>, cost: u64) -> Result<Verdict, Problem> {
+        match self.ask_once(keyspaces, question, cost)? {
+            Asking::Answered(verdict) => Ok(verdict),
+            Asking::Deferred(deferred) => {
+                let resolved = self.ask_again(keyspaces, question, cost, deferred);
+                let late = |_| Problem::new(STORE_UNAVAILABLE).detail("what is not in memory took too long").retry_after(1);
+                tokio::time::timeout(RESOLVE_TIMEOUT, resolved).await.map_err(late)?
+            }
+        }
+    }
+
+    async fn ask_again(
+        &self,
+        keyspaces: Keyspaces<'_>,
+        question: &Question<'_>,
+        cost: u64,
+        mut deferred: Deferred,
+    ) -> Result<Verdict, Problem> {
+        let (mut resolved, mut waited) = (0, 0);
+        while resolved < RESOLVED_MAX && waited < WAITED_MAX {
+            match &deferred {
+                Deferred::WeakSecret(asked) => {
+                    if !self.prove(asked, question).await? {
+                        return self.unproven(keyspaces, question);
+                    }
+                    resolved += 1;
+                }
+                Deferred::QuotaBlock(block) if block.lead => {
+                    self.0.resolver.reserve(block).await?;
+                    resolved += 1;
+                }
+                Deferred::QuotaBlock(_) => {
+                    tokio::time::sleep(WAIT).await;
+                    waited += 1;
+                }
+            }
+            match self.ask_once(keyspaces, question, cost)? {
+                Asking::Answered(verdict) => return Ok(verdict),
+                Asking::Deferred(again) => deferred = again,
+            }
+        }
+        Err(Problem::new(STORE_UNAVAILABLE).detail("what is not in memory could not be had").retry_after(1))
+    }
+
+    /// Asks from memory.
+    fn ask_once(&self, keyspaces: Keyspaces<'_>, question: &Question<'_>, cost: u64) -> Result<Asking, Problem> {
+        let request = Request { keyspaces, checks: question.checks.as_slice(), ip: question.ip, cost };
+        let ask = |credential: &Credential<'_>| self.0.verifier.verify(credential, &request, self.now());
+        let decided = match &question.presented {
+            Presented::Secret(secret) => ask(&Credential::Bearer(secret)),
+            Presented::Pair { access_id, secret } => ask(&Credential::Custom { access_id, secret }),
+            Presented::Signed(signed) => {
+                let request = signed.request();
+                let now = self.0.common.clock.now().unix_seconds();
+                match signing::parse(&request) {
+                    Ok(parsed) => ask(&Credential::Signed {
+                        access_id: parsed.access_id(),
+                        check: &|secret| parsed.check(&request, secret, now).map_err(signature_denial),
+                    }),
+                    // What cannot be read was not signed by anybody; no access id is empty.
+                    Err(_) => ask(&Credential::Signed { access_id: "", check: &|_| Err(SignatureDenial::Invalid) }),
+                }
+            }
+        };
+        answered(decided)
+    }
+
+    async fn prove(&self, asked: &WeakSecret, question: &Question<'_>) -> Result<bool, Problem> {
+        let Presented::Pair { access_id, secret } = question.presented else { return Ok(false) };
+        let who = (access_id.to_owned(), question.ip);
+        let boot_ns = || self.0.common.clock.boot_ns();
+        if let Some(seconds) = self.0.guesses.wait_seconds(&who, boot_ns()) {
+            return Err(Problem::new(TOO_MANY_REQUESTS).detail("too many wrong secrets for this access_id").retry_after(seconds));
+        }
+        let proven = self.0.resolver.prove(asked, secret).await?;
+        if !proven {
+            self.0.guesses.failed(who, boot_ns());
+        }
+        Ok(proven)
+    }
+
+    fn unproven(&self, keyspaces: Keyspaces<'_>, question: &Question<'_>) -> Result<Verdict, Problem> {
+        let request = Request { keyspaces, checks: question.checks.as_slice(), ip: question.ip, cost: question.cost };
+        match answered(self.0.verifier.unproven(&request, self.now()))? {
+            Asking::Answered(verdict) => Ok(verdict),
+            Asking::Deferred(_) => Err(not_current(None)),
+        }
+    }
+}
+
+/// What asking came to, when the node may answer at all.
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one, and a box would allocate")]
+enum Asking {
+    Answered(Verdict),
+    Deferred(Deferred),
+}
+
+fn answered(decided: Decided) -> Result<Asking, Problem> {
+    match decided {
+        Decided::Verdict(verdict) => Ok(Asking::Answered(verdict)),
+        Decided::Deferred(deferred) => Ok(Asking::Deferred(deferred)),
+        Decided::NotCurrent { age_ms } => Err(not_current(Some(age_ms))),
+    }
+}
+
+fn signature_denial(error: SignatureError) -> SignatureDenial {
+    if error == SignatureError::Expired { SignatureDenial::Expired } else { SignatureDenial::Invalid }
+}

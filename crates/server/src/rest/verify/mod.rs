@@ -1,0 +1,179 @@
+//! `POST /v1/verify` and `/v1/verify/batch` (api.md §4): answered from memory.
+//!
+//! What the handlers hold cannot reach the database, but for one [`Resolver`], which is asked for what memory cannot
+//! decide.
+
+mod answer;
+mod ask;
+mod authenticate;
+mod question;
+mod resolver;
+mod root;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use keywright_model::revision::{Incarnation, RevisionToken};
+use keywright_verifier::{Now, Verdict, Verifier};
+
+use self::answer::Answer;
+use self::question::{Document, Question};
+use super::call::Asked;
+use super::headers::{KEYWRIGHT_AT_LEAST, text};
+use super::problem::{INTERNAL, Problem, REVISION_NOT_APPLIED, VERIFIER_NOT_CURRENT};
+use crate::state::Common;
+
+pub use authenticate::Asker;
+pub use resolver::{ControlResolver, Resolver};
+pub use root::RootKey;
+
+/// How long a node may take to catch up with a revision that a client names.
+const CATCH_UP: Duration = Duration::from_millis(50);
+/// How often it looks meanwhile.
+const CATCH_UP_STEP: Duration = Duration::from_millis(2);
+
+/// What verifying works with. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct VerifyState(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    verifier: Arc<Verifier>,
+    resolver: Arc<dyn Resolver>,
+    root: RootKey,
+    common: Arc<Common>,
+    orgs: authenticate::NamedOrgs,
+    guesses: ask::Guesses,
+}
+
+/// A call that asks about credentials.
+#[derive(Debug)]
+pub struct VerifyCall {
+    asked: Asked,
+    state: VerifyState,
+    asker: Asker,
+}
+
+impl VerifyState {
+    /// Puts the parts together.
+    pub fn new(verifier: Arc<Verifier>, resolver: Arc<dyn Resolver>, common: Arc<Common>) -> Self {
+        let root = RootKey::default();
+        let (orgs, guesses) = (authenticate::NamedOrgs::default(), ask::Guesses::default());
+        Self(Arc::new(Shared { verifier, resolver, root, common, orgs, guesses }))
+    }
+
+    /// This node's index.
+    pub fn verifier(&self) -> &Arc<Verifier> {
+        &self.0.verifier
+    }
+
+    /// The root key's digest in memory.
+    pub fn root_key(&self) -> &RootKey {
+        &self.0.root
+    }
+
+    /// A call that was read.
+    pub fn call(&self, asked: Asked, asker: Asker) -> VerifyCall {
+        VerifyCall { asked, state: self.clone(), asker }
+    }
+
+    /// How far the index has come and how large it is, as name, help and value.
+    pub fn gauges(&self) -> [(&'static str, &'static str, u64); 3] {
+        let size = self.0.verifier.size();
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        [
+            ("revision", "The newest revision that answers are by", self.0.verifier.revision().0),
+            ("index_secrets", "Secrets in the index", number(size.secrets)),
+            ("index_bytes", "Bytes of the index", number(size.bytes)),
+        ]
+    }
+
+    fn now(&self) -> Now {
+        let clock = &self.0.common.clock;
+        Now { wall: clock.now(), boot_ns: clock.boot_ns() }
+    }
+
+    fn incarnation(&self) -> Incarnation {
+        self.0.verifier.position().map_or(Incarnation(0), |at| at.incarnation)
+    }
+
+    /// Waits a moment for a revision that the client has seen.
+    async fn catch_up(&self, headers: &http::HeaderMap) -> Result<(), Problem> {
+        let Some(wanted) = text(headers, &KEYWRIGHT_AT_LEAST, "Keywright-At-Least")? else { return Ok(()) };
+        let wanted: RevisionToken = wanted.parse().map_err(|error: keywright_model::revision::RevisionTokenError| {
+            Problem::header_fault("Keywright-At-Least", "invalid_revision", error.to_string())
+        })?;
+        let applied = || {
+            let at = self.0.verifier.position();
+            at.is_some_and(|at| at.incarnation == wanted.incarnation && at.revision >= wanted.revision)
+        };
+        let waited = async {
+            while !applied() {
+                tokio::time::sleep(CATCH_UP_STEP).await;
+            }
+        };
+        let late = |_| Problem::new(REVISION_NOT_APPLIED).detail("ask again, or ask another node").retry_after(1);
+        if applied() { Ok(()) } else { tokio::time::timeout(CATCH_UP, waited).await.map_err(late) }
+    }
+}
+
+/// Answers one question.
+pub async fn one(call: VerifyCall) -> Result<Response, Problem> {
+    let VerifyCall { asked, state, asker } = &call;
+    state.catch_up(&asked.headers).await?;
+    let mut document = Document::default();
+    let question = question::one(&asked.body, &mut document)?;
+    let verdict = state.ask(asker, &question).await?;
+    still_holds(state, std::slice::from_ref(&verdict))?;
+    let answer = state.answer(&question, &verdict);
+    json(&answer)
+}
+
+/// Answers each question of a list, in its order.
+pub async fn batch(call: VerifyCall) -> Result<Response, Problem> {
+    let VerifyCall { asked, state, asker } = &call;
+    state.catch_up(&asked.headers).await?;
+    let mut document = Document::default();
+    let questions = question::many(&asked.body, &mut document)?;
+    let mut verdicts = Vec::with_capacity(questions.len());
+    for question in &questions {
+        verdicts.push(state.ask(asker, question).await?);
+    }
+    still_holds(state, &verdicts)?;
+    let answers: Vec<_> = questions.iter().zip(&verdicts).map(|(question, verdict)| state.answer(question, verdict)).collect();
+    json(&answers)
+}
+
+impl VerifyState {
+    fn answer<'a>(&self, question: &'a Question<'_>, verdict: &'a Verdict) -> Answer<'a> {
+        let answer = Answer::new(verdict, question.checks.as_slice(), self.incarnation());
+        self.0.common.metrics.verified(answer.code());
+        answer
+    }
+}
+
+/// The clock is read once more after all was decided: an answer must not outlive the node's right to give it.
+fn still_holds(state: &VerifyState, verdicts: &[Verdict]) -> Result<(), Problem> {
+    let boot_ns = state.0.common.clock.boot_ns();
+    if verdicts.iter().all(|verdict| verdict.holds_at(boot_ns)) { Ok(()) } else { Err(not_current(None)) }
+}
+
+fn not_current(age_ms: Option<u64>) -> Problem {
+    let problem = Problem::new(VERIFIER_NOT_CURRENT).retry_after(1);
+    match age_ms {
+        Some(age) => problem.extension("age_ms", age.into()),
+        None => problem,
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<Response, Problem> {
+    let mut body = Vec::with_capacity(512);
+    serde_json::to_writer(&mut body, value).map_err(|error| {
+        tracing::error!(%error, "an answer could not be written as JSON");
+        Problem::new(INTERNAL)
+    })?;
+    Ok(([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())
+}

@@ -1,0 +1,136 @@
+//! Partoo: statuses, `errors`, and answers that are valid by the vendor's OpenAPI fragment.
+
+use keywright_server::dialects::Dialect;
+use keywright_testkit::Reply;
+use serde_json::{Value, json};
+
+use super::Wired;
+
+async fn call(wired: &Wired, method: &str, path: &str, body: &Value) -> Reply {
+    let headers = [("x-APIKey", wired.admin.as_str()), ("content-type", "application/json")];
+    wired.send(method, path, &headers, body.to_string()).await
+}
+
+fn create() -> Value {
+    json!({"label": "API key name", "description": "API key for updating business name, and categories.",
+        "expiration_date": "2027-06-05", "ip_whitelist": ["172.16.0.0/12", "127.0.0.1"],
+        "has_restricted_permissions": true, "permissions": ["business_edit", "business_edit_name"]})
+}
+
+async fn created(wired: &Wired) -> Value {
+    let reply = call(wired, "POST", "/v2/api_keys", &create()).await;
+    assert_eq!(reply.status, 201, "{:?}", reply.body);
+    check_valid(&reply.json());
+    reply.json()
+}
+
+/// What the page's schema `ApiKey` says of types; its `pattern`s are no regular expressions (its own examples would fail).
+#[track_caller]
+fn check_valid(key: &Value) {
+    for (name, value) in key.as_object().unwrap() {
+        let valid = match name.as_str() {
+            "id" => value.is_i64(),
+            "disabled" | "has_restricted_permissions" => value.is_boolean(),
+            "ip_whitelist" | "permissions" => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
+            "user_type" => ["bot", "user"].iter().any(|kind| value == kind),
+            _ => value.is_string(),
+        };
+        assert!(valid, "{name}: {value}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_made_updated_and_works_by_its_new_rights() {
+    let wired = Wired::start(Dialect::Partoo).await;
+    let made = created(&wired).await;
+    let secret = made["api_key"].as_str().unwrap();
+    let can = async |action: &str| {
+        wired.verified(json!({"secret": secret, "action": action, "resource": "businesses/1", "ip": "127.0.0.1"})).await
+    };
+    assert_eq!((made["created_at"].as_str(), made["user_type"].as_str()), (Some("2026-11-22 12:00:00.000000+00"), Some("bot")));
+    assert_eq!((can("business_edit_name").await, can("business_edit_categories").await),
+        ("allowed".to_owned(), "insufficient_permission".to_owned()));
+
+    let path = format!("/v2/api_keys/{}", made["id"]);
+    let body = json!({"has_restricted_permissions": true, "permissions": ["business_edit_categories"], "ip_whitelist": []});
+    let updated = call(&wired, "PUT", &path, &body).await;
+    assert_eq!(updated.status, 200, "{:?}", updated.body);
+    let updated = updated.json();
+    check_valid(&updated);
+    assert_eq!((&updated["permissions"], &updated["ip_whitelist"]), (&json!(["business_edit_categories"]), &json!([])));
+    assert_eq!((&updated["label"], &updated["expiration_date"]), (&json!("API key name"), &json!("2027-06-05")));
+    assert_eq!(updated.get("api_key"), None, "once means once");
+    assert_eq!((can("business_edit_name").await, can("business_edit_categories").await),
+        ("insufficient_permission".to_owned(), "allowed".to_owned()));
+}
+
+#[tokio::test]
+async fn a_key_ends_with_its_day() {
+    let wired = Wired::start(Dialect::Partoo).await;
+    let made = created(&wired).await;
+    let path = format!("/v2/api_keys/{}", made["id"]);
+    assert_eq!(call(&wired, "PUT", &path, &json!({"expiration_date": "2026-11-22"})).await.status, 400);
+    assert_eq!(call(&wired, "PUT", &path, &json!({"expiration_date": "2026-11-23"})).await.status, 200);
+    assert_eq!(wired.key_numbered(&made["id"]).await["expires_at"], "2026-11-24T00:00:00Z");
+    let cleared = call(&wired, "PUT", &path, &json!({"expiration_date": null})).await;
+    assert_eq!((cleared.status, cleared.json().get("expiration_date")), (200, None));
+}
+
+#[tokio::test]
+async fn a_key_that_is_not_restricted_may_what_its_owner_may() {
+    let wired = Wired::start(Dialect::Partoo).await;
+    let reply = call(&wired, "POST", "/v2/api_keys", &json!({"label": "all"})).await.json();
+    check_valid(&reply);
+    assert_eq!((&reply["has_restricted_permissions"], &reply["permissions"]), (&json!(false), &json!([])));
+    assert_eq!(wired.key_numbered(&reply["id"]).await["grants"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_the_wire_cannot_show_survives_an_update() {
+    let wired = Wired::start(Dialect::Partoo).await;
+    let made = created(&wired).await;
+    let path = format!("/v2/api_keys/{}", made["id"]);
+    let id = wired.key_numbered(&made["id"]).await["id"].clone();
+    let deny = json!({"effect": "deny", "actions": ["a"], "resources": ["**"]});
+    wired.patch(&id, json!({"grants": [deny], "labels": {"a": "b"}, "not_before": "2026-01-01T00:00:00Z"})).await;
+    let body = json!({"label": "n", "has_restricted_permissions": true, "permissions": ["b"]});
+    assert_eq!(call(&wired, "PUT", &path, &body).await.status, 200);
+    let after = wired.key_numbered(&made["id"]).await;
+    assert_eq!(after["grants"], json!([deny, {"effect": "allow", "actions": ["b"], "resources": ["**"]}]));
+    assert_eq!((&after["labels"], &after["not_before"]), (&json!({"a": "b"}), &json!("2026-01-01T00:00:00Z")));
+    let open = json!({"has_restricted_permissions": false, "permissions": []});
+    let refused = call(&wired, "PUT", &path, &open).await;
+    assert!(refused.json()["errors"]["json"]["has_restricted_permissions"].is_array(), "{:?}", refused.body);
+}
+
+#[tokio::test]
+async fn refusals_have_the_vendors_bodies_and_change_nothing() {
+    let wired = Wired::start(Dialect::Partoo).await;
+    let made = created(&wired).await;
+    let before = wired.key_numbered(&made["id"]).await;
+    let path = format!("/v2/api_keys/{}", made["id"]);
+    let body = json!({"label": "x"});
+    let missing = json!({"errors": {"json": "Resource not found"}});
+    for other in ["/v2/api_keys/999", "/v2/api_keys/abc", "/v2/api_keys/-1", "/v2/other"] {
+        let reply = call(&wired, "PUT", other, &body).await;
+        assert_eq!((reply.status, reply.json()), (404, missing.clone()), "{other}");
+    }
+    let json_type = ("content-type", "application/json");
+    for headers in [&[json_type][..], &[json_type, ("x-apikey", "nobody")], &[("content-type", "text/plain")]] {
+        let reply = wired.send("PUT", &path, headers, body.to_string()).await;
+        let expected = json!({"errors": {"authentication": "User not authenticated"}});
+        assert_eq!((reply.status, reply.json()), (401, expected));
+    }
+    for content_type in [&[][..], &[("content-type", "text/plain")]] {
+        let headers = [&[("x-apikey", wired.admin.as_str())], content_type].concat();
+        let reply = wired.send("PUT", &path, &headers, body.to_string()).await;
+        let text = "Unsupported media type. Please use application/json";
+        assert_eq!((reply.status, reply.json()), (415, json!({"errors": {"json": text}})));
+    }
+    for body in [json!({"permissions": []}), json!({"label": null}), json!({"ip_whitelist": ["x"]}), json!([])] {
+        let reply = call(&wired, "PUT", &path, &body).await;
+        assert_eq!(reply.status, 400, "{body}");
+        assert!(reply.json()["errors"]["json"].is_object(), "{body}");
+    }
+    assert_eq!(wired.key_numbered(&made["id"]).await, before);
+}
