@@ -161,6 +161,8 @@ CREATE TABLE secrets (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX secrets_by_digest ON secrets (digest) WHERE digest IS NOT NULL;
 
+CREATE INDEX secrets_by_hint ON secrets (hint) WHERE hint IS NOT NULL;
+
 -- Every write as followers read it, without what proves secrets. Pruned from its beginning.
 CREATE TABLE feed (
     revision INTEGER NOT NULL PRIMARY KEY,

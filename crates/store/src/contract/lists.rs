@@ -95,6 +95,17 @@ pub async fn several_nouns_are_read_in_the_order_asked_for(store: Arc<dyn Store>
     assert_eq!(store.nouns(&[]).await.unwrap(), []);
 }
 
+/// With a role, a plan and a label at once.
+fn linked(role: u128, plan: u128, team: &str, after: Option<u128>) -> KeyQuery {
+    KeyQuery {
+        role: Some(RoleId::from_bits(role)),
+        plan: Some(PlanId::from_bits(plan)),
+        labels: vec![("team".to_owned(), team.to_owned())],
+        after: after.map(KeyId::from_bits),
+        ..everything()
+    }
+}
+
 pub async fn each_filter_of_keys_lets_through_what_it_says(store: Arc<dyn Store>) {
     rich_and_plain(&store).await;
     let used = Use { key: KeyId::from_bits(RICH), secret: SecretId::from_bits(1_234), at: at(60) };
@@ -131,6 +142,14 @@ pub async fn each_filter_of_keys_lets_through_what_it_says(store: Arc<dyn Store>
         (label("team", "fleet"), &[RICH]),
         (label("team", "1"), &[]),
         (KeyQuery { labels: both, ..everything() }, &[RICH]),
+        (linked(1, 1, "fleet", None), &[RICH]),
+        (linked(1, 1, "fleet", Some(RICH)), &[]),
+        (linked(1, 1, "fleet", Some(RICH + 1)), &[RICH]),
+        (linked(1, 1, "other", None), &[]),
+        (linked(1, 2, "fleet", None), &[]),
+        (linked(2, 1, "fleet", None), &[]),
+        (KeyQuery { role: None, ..linked(2, 1, "fleet", None) }, &[RICH]),
+        (KeyQuery { role: None, ..linked(2, 1, "other", None) }, &[]),
         (KeyQuery { expires_before: Some(at(501)), ..everything() }, &[RICH]),
         (KeyQuery { expires_before: Some(at(500)), ..everything() }, &[]),
         (KeyQuery { last_used_before: Some(at(60)), ..everything() }, &[PLAIN]),

@@ -1,7 +1,8 @@
 //! What followers read: batches after a revision, and everything at one revision.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::num::NonZero;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use keywright_model::change::{Batch, Change};
 use keywright_model::id::{KeyId, SecretId};
@@ -18,6 +19,11 @@ use super::nouns::{all, first, secrets};
 use super::rows::{KEY_COLUMNS, KeyRow, SECRET_COLUMNS, SecretRow, secret_from};
 use super::value::{column, count, from_json, id_column, noun_ref, rows, sealed_from, time_column, uncount};
 use crate::{IdempotentAnswer, Snapshot, StoreError};
+
+/// How many keys one thread takes at a time.
+const CHUNK: usize = 1_024;
+/// How many threads parse at most.
+const WORKERS_MAX: usize = 4;
 
 /// The batches after a revision; `None` when the feed does not reach back that far, or never had that revision.
 pub(super) fn batches_after(
@@ -89,11 +95,52 @@ pub(super) fn snapshot(connection: &Connection) -> Result<Snapshot, StoreError> 
     bodies::<Role>(connection, "roles", &mut changes, Change::RoleChanged)?;
     bodies::<Plan>(connection, "plans", &mut changes, Change::PlanChanged)?;
     bodies::<Principal>(connection, "principals", &mut changes, Change::PrincipalChanged)?;
-    each_key(connection, |_, key| {
-        changes.push(Change::KeyChanged(Arc::new(key?)));
-        Ok(())
-    })?;
+    changes.extend(keys_in_parallel(connection)?);
     Ok(Snapshot { incarnation, revision, changes })
+}
+
+/// Reads rows on this thread and makes keys of them on others: parsing is most of the work.
+fn keys_in_parallel(connection: &Connection) -> Result<Vec<Change>, StoreError> {
+    let workers = std::thread::available_parallelism().map_or(1, NonZero::get).min(WORKERS_MAX);
+    let (send, receive) = std::sync::mpsc::sync_channel::<(usize, Vec<RowsOfKey>)>(workers * 2);
+    let receive = Mutex::new(receive);
+    let parse = || -> Result<Vec<(usize, Vec<Change>)>, StoreError> {
+        let mut parsed = Ok(Vec::new());
+        loop {
+            let next = receive.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok((place, rows)) = next else { return parsed };
+            // After a damaged row the rest is taken and dropped, so that the reader never waits for room.
+            let Ok(before) = &mut parsed else { continue };
+            let keys = rows.into_iter().map(|rows| Ok(Change::KeyChanged(Arc::new(rows.into_key()?))));
+            match keys.collect::<Result<_, StoreError>>() {
+                Ok(keys) => before.push((place, keys)),
+                Err(error) => parsed = Err(error),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(parse)).collect();
+        let mut chunk = Vec::with_capacity(CHUNK);
+        let mut places = 0..;
+        let read = each_row(connection, |_, rows| {
+            chunk.push(rows?);
+            if chunk.len() == CHUNK {
+                let full = std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK));
+                let _taken = send.send((places.next().unwrap_or(0), full));
+            }
+            Ok(())
+        });
+        let _taken = send.send((places.next().unwrap_or(0), chunk));
+        drop(send);
+        let mut parsed = Vec::new();
+        for worker in workers {
+            let panicked = |_| StoreError::Corrupt("a key made the reader fail".to_owned());
+            parsed.extend(worker.join().map_err(panicked)??);
+        }
+        read?;
+        parsed.sort_unstable_by_key(|(place, _)| *place);
+        Ok(parsed.into_iter().flat_map(|(_, changes)| changes).collect())
+    })
 }
 
 fn bodies<T: DeserializeOwned>(
@@ -115,6 +162,29 @@ pub(super) fn each_key(
     connection: &Connection,
     mut visit: impl FnMut(u128, Result<Key, StoreError>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
+    each_row(connection, |bits, rows| visit(bits, rows.and_then(RowsOfKey::into_key)))
+}
+
+/// A key's row and those of its secrets.
+struct RowsOfKey {
+    key: KeyRow,
+    secrets: Vec<Result<SecretRow, StoreError>>,
+}
+
+impl RowsOfKey {
+    fn into_key(self) -> Result<Key, StoreError> {
+        let mut secrets = self.secrets.into_iter().collect::<Result<Vec<_>, _>>()?;
+        secrets.sort_by_key(|secret| secret.position);
+        let mut key = self.key.into_key()?;
+        key.secrets = secrets.into_iter().map(|secret| secret.secret).collect();
+        Ok(key)
+    }
+}
+
+fn each_row(
+    connection: &Connection,
+    mut visit: impl FnMut(u128, Result<RowsOfKey, StoreError>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     let keys_sql = format!("SELECT {KEY_COLUMNS} FROM keys k ORDER BY k.id");
     let secrets_sql = format!("SELECT {SECRET_COLUMNS} FROM secrets s ORDER BY s.key_id");
     let (mut keys, mut secrets) = (connection.prepare(&keys_sql)?, connection.prepare(&secrets_sql)?);
@@ -130,17 +200,9 @@ pub(super) fn each_key(
             }
             ahead = secrets.next()?.map(read).transpose()?;
         }
-        visit(bits, KeyRow::read(row).and_then(|row| whole(row, own)))?;
+        visit(bits, KeyRow::read(row).map(|key| RowsOfKey { key, secrets: own }))?;
     }
     Ok(())
-}
-
-fn whole(row: KeyRow, secrets: Vec<Result<SecretRow, StoreError>>) -> Result<Key, StoreError> {
-    let mut secrets = secrets.into_iter().collect::<Result<Vec<_>, _>>()?;
-    secrets.sort_by_key(|secret| secret.position);
-    let mut key = row.into_key()?;
-    key.secrets = secrets.into_iter().map(|secret| secret.secret).collect();
-    Ok(key)
 }
 
 /// What was answered to a call, if it is remembered at `now`.

@@ -1,10 +1,10 @@
 //! A page of keys: one condition for each filter that is set.
 
-use keywright_model::id::KeyId;
+use keywright_model::id::{KeyId, OrgId};
 use keywright_model::key::{Key, KeyKind, KeyState};
 use rusqlite::{Connection, ToSql, params_from_iter};
 
-use super::nouns::{all, cut, secrets};
+use super::nouns::{all, cut, first, secrets};
 use super::rows::{KEY_COLUMNS, key_from};
 use super::value::{id, rows};
 use crate::{KeyQuery, Page, StoreError};
@@ -28,18 +28,50 @@ impl Conditions {
         self.sql.push_str(condition);
         self.values.extend(values);
     }
+
+    /// Adds a condition on a table of links: the walked one (`l`) or one that is looked up.
+    fn link<const N: usize>(
+        &mut self,
+        walked: bool,
+        table: &str,
+        condition: &str,
+        values: [Box<dyn ToSql>; N],
+        after: Option<KeyId>,
+    ) {
+        if walked {
+            self.add(&format!("l.{}", condition.replace("_.", "l.")), values);
+            if let Some(after) = after {
+                self.add("l.key_id < ?", [Box::new(id(after.bits()))]);
+            }
+        } else {
+            let condition = condition.replace("_.", "o.");
+            self.add(
+                &format!("EXISTS (SELECT 1 FROM {table} o WHERE o.key_id = k.id AND o.{condition})"),
+                values,
+            );
+        }
+    }
 }
 
 /// A page of keys, newest first.
 pub(super) fn keys_page(connection: &Connection, query: &KeyQuery) -> Result<Page<Key>, StoreError> {
+    let many = query.text.is_some() && has_many_keys(connection, query.org)?;
+    page_of(connection, query, many)
+}
+
+fn page_of(connection: &Connection, query: &KeyQuery, many: bool) -> Result<Page<Key>, StoreError> {
     let mut conditions = Conditions::default();
     place(&mut conditions, query);
-    links(&mut conditions, query);
+    let from = links(&mut conditions, query);
     names(&mut conditions, query);
+    if let Some(text) = &query.text {
+        named(&mut conditions, query, text, many);
+    }
     moments(&mut conditions, query);
     let limit = rows(query.limit.saturating_add(1));
     conditions.values.push(Box::new(limit));
-    let sql = format!("SELECT {KEY_COLUMNS} FROM keys k WHERE {} ORDER BY k.id DESC LIMIT ?", conditions.sql);
+    let Order { from, by } = from;
+    let sql = format!("SELECT {KEY_COLUMNS} FROM {from} WHERE {} ORDER BY {by} DESC LIMIT ?", conditions.sql);
     let keys = all(connection, &sql, params_from_iter(conditions.values), key_from)?;
     let mut page = cut(keys, query.limit);
     for key in &mut page.items {
@@ -73,24 +105,37 @@ fn place(conditions: &mut Conditions, query: &KeyQuery) {
     }
 }
 
-fn links(conditions: &mut Conditions, query: &KeyQuery) {
+/// Which table is walked, and the column that keeps it in the order of the keys' identifiers.
+struct Order {
+    from: &'static str,
+    by: &'static str,
+}
+
+/// A role, plan or label has an index in the order of the list: that one is walked, the others are looked up.
+fn links(conditions: &mut Conditions, query: &KeyQuery) -> Order {
     if let Some(owner) = query.owner {
         conditions.add("k.owner_id = ?", [Box::new(id(owner.bits()))]);
     }
+    let (roles, plans) = (query.role.is_some(), query.plan.is_some());
     if let Some(role) = query.role {
-        conditions
-            .add("k.id IN (SELECT key_id FROM key_roles WHERE role_id = ?)", [Box::new(id(role.bits()))]);
+        conditions.link(true, "key_roles", "role_id = ?", [Box::new(id(role.bits()))], query.after);
     }
     if let Some(plan) = query.plan {
-        conditions
-            .add("k.id IN (SELECT key_id FROM key_plans WHERE plan_id = ?)", [Box::new(id(plan.bits()))]);
+        conditions.link(!roles, "key_plans", "plan_id = ?", [Box::new(id(plan.bits()))], query.after);
     }
-    for (label, value) in &query.labels {
-        let labelled = "k.id IN (SELECT key_id FROM key_labels WHERE label = ? AND value = ?)";
-        conditions.add(labelled, [Box::new(label.clone()), Box::new(value.clone())]);
+    for (place, (label, value)) in query.labels.iter().enumerate() {
+        let walked = !roles && !plans && place == 0;
+        let values: [Box<dyn ToSql>; 2] = [Box::new(label.clone()), Box::new(value.clone())];
+        conditions.link(walked, "key_labels", "label = ? AND _.value = ?", values, query.after);
     }
     if let Some(actor) = query.created_by {
         conditions.add("k.created_by = ?", [Box::new(actor.to_string())]);
+    }
+    match (roles, plans, query.labels.is_empty()) {
+        (true, _, _) => Order { from: "key_roles l CROSS JOIN keys k ON k.id = l.key_id", by: "l.key_id" },
+        (_, true, _) => Order { from: "key_plans l CROSS JOIN keys k ON k.id = l.key_id", by: "l.key_id" },
+        (_, _, false) => Order { from: "key_labels l CROSS JOIN keys k ON k.id = l.key_id", by: "l.key_id" },
+        (false, false, true) => Order { from: "keys k", by: "k.id" },
     }
 }
 
@@ -104,13 +149,30 @@ fn names(conditions: &mut Conditions, query: &KeyQuery) {
     if let Some(external_id) = &query.external_id {
         conditions.add("k.external_id = ?", [Box::new(external_id.clone())]);
     }
-    if let Some(text) = &query.text {
-        named(conditions, text);
-    }
+}
+
+/// How many keys an organization has when walking through all of them takes too long.
+const MANY_KEYS: i64 = 10_000;
+/// Texts of so many characters match few keys: it is quicker to find those than to walk until a page is full.
+const TELLING_CHARACTERS: usize = 3;
+
+fn has_many_keys(connection: &Connection, org: OrgId) -> Result<bool, StoreError> {
+    let sql = "SELECT 1 FROM keys WHERE org_id = ?1 LIMIT 1 OFFSET ?2";
+    Ok(first(connection, sql, (id(org.bits()), MANY_KEYS), |_| Ok(()))?.is_some())
 }
 
 /// `NOCASE` folds ASCII and nothing else; the last code point stands behind every name that begins with `text`.
-fn named(conditions: &mut Conditions, text: &str) {
+fn named(conditions: &mut Conditions, query: &KeyQuery, text: &str, many: bool) {
+    let characters = text.chars().count();
+    if many && (TELLING_CHARACTERS..=HINT_CHARACTERS_MAX).contains(&characters) {
+        let found = "k.id IN (SELECT id FROM keys WHERE org_id = ? AND name COLLATE NOCASE >= ? \
+                     AND name COLLATE NOCASE < ? UNION SELECT key_id FROM secrets WHERE instr(hint, ?) > 0)";
+        let (org, end) = (id(query.org.bits()), format!("{text}\u{10FFFF}"));
+        return conditions.add(
+            found,
+            [Box::new(org), Box::new(text.to_owned()), Box::new(end), Box::new(text.to_owned())],
+        );
+    }
     let mut alternatives = "(k.name COLLATE NOCASE >= ? AND k.name COLLATE NOCASE < ?)".to_owned();
     let mut values: Vec<Box<dyn ToSql>> =
         vec![Box::new(text.to_owned()), Box::new(format!("{text}\u{10FFFF}"))];
@@ -118,7 +180,7 @@ fn named(conditions: &mut Conditions, text: &str) {
         alternatives.push_str(" OR k.id = ?");
         values.push(Box::new(id(key.bits())));
     }
-    if text.chars().count() <= HINT_CHARACTERS_MAX {
+    if characters <= HINT_CHARACTERS_MAX {
         alternatives
             .push_str(" OR EXISTS (SELECT 1 FROM secrets s WHERE s.key_id = k.id AND instr(s.hint, ?) > 0)");
         values.push(Box::new(text.to_owned()));
@@ -159,5 +221,32 @@ fn in_state(conditions: &mut Conditions, state: KeyState, now: i64) {
         KeyState::Active => conditions.add(&format!("{begun} AND k.enabled = 1"), [Box::new(now)]),
         KeyState::Disabled => conditions.add(&format!("{begun} AND k.enabled = 0"), [Box::new(now)]),
         KeyState::Expired | KeyState::Revoked => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::Backend as _;
+    use crate::contract::fixture::{at, key, of_key, world, write};
+    use crate::sqlite::tests::SqliteBackend;
+    use crate::sqlite::{DATABASE, SqliteReader};
+
+    #[tokio::test]
+    async fn a_text_finds_the_same_keys_in_a_large_organization_as_in_a_small_one() {
+        let backend = SqliteBackend::new();
+        let store = backend.open().await;
+        world(&store).await;
+        write(&store, (1..=300).map(|n| of_key(key(1, 1, n))).collect()).await.unwrap();
+        let reader = SqliteReader::open_file(&backend.0.path().join(DATABASE)).unwrap();
+        for (text, count) in
+            [("Key", 300), ("kEY 29", 11), ("…0042", 1), ("0042", 1), ("kw_", 300), ("none", 0), ("ey 2", 0)]
+        {
+            let query =
+                KeyQuery { text: Some(text.to_owned()), ..KeyQuery::all(OrgId::from_bits(1), at(0), 500) };
+            let small = page_of(&reader.connection, &query, false).unwrap();
+            let large = page_of(&reader.connection, &query, true).unwrap();
+            assert_eq!((small.items.len(), &small), (count, &large), "{text}");
+        }
     }
 }

@@ -12,17 +12,17 @@ mod backup;
 mod bookkeeping;
 mod commit;
 mod feed;
+#[cfg(test)]
+mod file_tests;
 mod keys_page;
 mod migrate;
 mod nouns;
 mod open;
+#[cfg(test)]
+mod random_tests;
 mod readers;
 mod restore;
 mod rows;
-#[cfg(test)]
-mod file_tests;
-#[cfg(test)]
-mod random_tests;
 #[cfg(test)]
 mod tamper_tests;
 #[cfg(test)]
@@ -235,17 +235,17 @@ impl Store for SqliteStore {
     }
 
     async fn nouns(&self, refs: &[NounRef]) -> Result<Vec<Option<Noun>>, StoreError> {
-        let refs = refs.to_vec();
+        let (rows, refs) = (refs.len(), refs.to_vec());
         let read =
             move |connection: &Connection| refs.iter().map(|noun| nouns::noun(connection, *noun)).collect();
-        self.readers.snapshot(read).await
+        self.readers.few(rows, read).await
     }
 
     async fn find(&self, lookups: &[Lookup]) -> Result<Vec<Option<Noun>>, StoreError> {
-        let lookups = lookups.to_vec();
+        let (rows, lookups) = (lookups.len(), lookups.to_vec());
         let read =
             move |connection: &Connection| lookups.iter().map(|one| nouns::find(connection, one)).collect();
-        self.readers.snapshot(read).await
+        self.readers.few(rows, read).await
     }
 
     async fn keys_page(&self, query: &KeyQuery) -> Result<Page<Key>, StoreError> {
@@ -287,7 +287,7 @@ impl Store for SqliteStore {
         now: Timestamp,
     ) -> Result<Option<IdempotentAnswer>, StoreError> {
         let scope = *scope;
-        self.readers.snapshot(move |connection| feed::idempotent_answer(connection, &scope, now)).await
+        self.readers.few(1, move |connection| feed::idempotent_answer(connection, &scope, now)).await
     }
 
     async fn head(&self) -> Result<Revision, StoreError> {

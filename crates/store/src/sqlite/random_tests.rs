@@ -10,18 +10,29 @@ use keywright_model::revision::Revision;
 use proptest::prelude::*;
 
 use super::tests::SqliteBackend;
+use crate::CommitError;
 use crate::contract::Backend as _;
 use crate::contract::feed::replay;
 use crate::contract::fixture::{at, commit, key, of_key, principal, role, secret, world};
-use crate::CommitError;
 
 /// One change of a small world, so that changes meet.
 #[derive(Clone, Debug)]
 enum Step {
-    Write { key: u128, name: String, role: bool, owner: bool, label: Option<String>, secrets: Vec<u128>, hidden: bool },
+    Write {
+        key: u128,
+        name: String,
+        role: bool,
+        owner: bool,
+        label: Option<String>,
+        secrets: Vec<u128>,
+        hidden: bool,
+    },
     Purge(u128),
     Role(bool),
-    Owner { there: bool, role: bool },
+    Owner {
+        there: bool,
+        role: bool,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
