@@ -27,7 +27,7 @@ impl fmt::Display for Fault {
 pub struct Faults(Vec<Fault>);
 
 /// How many faults an answer names. A hostile body could otherwise hold a hundred thousand.
-const FAULTS_MAX: usize = 100;
+pub const FAULTS_MAX: usize = 100;
 
 impl Faults {
     /// No fault yet.
@@ -44,9 +44,34 @@ impl Faults {
 
     /// Notes one more fault; past [`FAULTS_MAX`] they are dropped.
     pub fn add(&mut self, pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) {
-        if self.0.len() < FAULTS_MAX {
+        if !self.is_full() {
             self.0.push(Fault { pointer: pointer.into(), code, detail: detail.into() });
         }
+    }
+
+    /// Notes the faults of a later step, but those at or below a place that is known to be wrong: they follow from it.
+    pub fn absorb(&mut self, later: Self) {
+        let known = self.0.len();
+        for fault in later.0 {
+            let follows = |earlier: &Fault| {
+                let below = fault.pointer.strip_prefix(earlier.pointer.as_str());
+                below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            if !self.0.iter().take(known).any(follows) {
+                self.add(fault.pointer, fault.code, fault.detail);
+            }
+        }
+    }
+
+    /// The same faults, each told anew.
+    #[must_use]
+    pub fn map(self, tell: impl FnMut(Fault) -> Fault) -> Self {
+        Self(self.0.into_iter().map(tell).collect())
+    }
+
+    /// Whether further faults would be dropped.
+    pub fn is_full(&self) -> bool {
+        self.0.len() >= FAULTS_MAX
     }
 
     /// Whether nothing is wrong.
@@ -76,3 +101,30 @@ impl fmt::Display for Faults {
 }
 
 impl std::error::Error for Faults {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_faults_at_or_below_a_known_one_follow_from_it() {
+        let mut faults = Faults::one("/a", "missing_field", "must be given");
+        let mut later = Faults::new();
+        for pointer in ["/a", "/a/b", "/ab", "/c", "/c/d"] {
+            later.add(pointer, "invalid_type", "must be a text");
+        }
+        faults.absorb(later);
+        let pointers: Vec<&str> = faults.as_slice().iter().map(|fault| fault.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/a", "/ab", "/c", "/c/d"]);
+    }
+
+    #[test]
+    fn the_hundred_and_first_fault_is_dropped() {
+        let mut faults = Faults::new();
+        for index in 0..=FAULTS_MAX {
+            assert_eq!(faults.is_full(), index == FAULTS_MAX);
+            faults.add(format!("/{index}"), "invalid_type", "must be a text");
+        }
+        assert_eq!(faults.as_slice().len(), FAULTS_MAX);
+    }
+}

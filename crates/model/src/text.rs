@@ -12,8 +12,7 @@ pub fn nfc(text: &str) -> String {
 /// Refused are controls (NUL, escape, line breaks) and the bidirectional overrides of Unicode TR 36 §3.2.1, with which
 /// a name can be made to look like another in a list or a log.
 pub fn is_printable(character: char) -> bool {
-    let bidi =
-        matches!(character, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{200E}' | '\u{200F}');
+    let bidi = matches!(character, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{200E}' | '\u{200F}' | '\u{061C}');
     let separator = matches!(character, '\u{2028}' | '\u{2029}');
     !character.is_control() && !bidi && !separator
 }
@@ -24,4 +23,48 @@ pub fn is_slug(text: &str) -> bool {
     bytes.next().is_some_and(|first| first.is_ascii_lowercase())
         && text.len() <= 63
         && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_spellings_of_a_name_are_one() {
+        for (given, kept) in
+            [("cafe\u{301}", "caf\u{e9}"), ("\u{212b}", "\u{e5}".to_uppercase().as_str()), ("plain", "plain")]
+        {
+            assert_eq!(nfc(given), kept);
+        }
+    }
+
+    #[test]
+    fn what_hides_or_reorders_text_is_not_printable() {
+        for character in [
+            '\0', '\n', '\u{1b}', '\u{7f}', '\u{85}', '\u{202e}', '\u{2066}', '\u{200f}', '\u{61c}',
+            '\u{2028}',
+        ] {
+            assert!(!is_printable(character), "{character:?}");
+        }
+        // A joiner is part of how Persian and family emoji are written.
+        for character in ['a', ' ', 'é', '鍵', '🔑', '\u{200d}', '\u{200c}'] {
+            assert!(is_printable(character), "{character:?}");
+        }
+    }
+
+    #[test]
+    fn a_slug_has_1_to_63_characters_and_begins_with_a_letter() {
+        for (text, good) in [
+            ("a", true),
+            ("a-b_1", true),
+            ("", false),
+            ("1a", false),
+            ("_a", false),
+            ("A", false),
+            ("a.b", false),
+        ] {
+            assert_eq!(is_slug(text), good, "{text}");
+        }
+        assert!(is_slug(&"a".repeat(63)) && !is_slug(&"a".repeat(64)));
+    }
 }

@@ -10,11 +10,17 @@ use crate::time::Timestamp;
 
 /// The known name nearest to an unknown one, when it is near enough to be a slip.
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // Comparing costs the product of both lengths, and no slip is this long.
+    if name.len() > NEAREST_BYTES_MAX {
+        return None;
+    }
     let near = known
         .map(|candidate| (strsim::damerau_levenshtein(&name.to_lowercase(), candidate), candidate))
         .min()?;
     (near.0 <= 1 + name.chars().count() / 3).then_some(near.1)
 }
+
+const NEAREST_BYTES_MAX: usize = 64;
 
 /// An object that is being read.
 pub struct Fields<'a> {
@@ -33,6 +39,9 @@ impl<'a> Fields<'a> {
     ) -> Self {
         let at = at.into();
         for name in map.keys().filter(|name| !known.contains(&name.as_str())) {
+            if faults.is_full() {
+                break;
+            }
             faults.add(
                 at.clone() + &super::pointer(name),
                 "unknown_field",
@@ -123,10 +132,14 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// A whole number from 1 to `max`.
+    /// A whole number from 1 to `max`, however JSON spells it: `1000`, `1000.0` and `1e3` are one number.
     pub fn whole(&mut self, name: &str, max: u64) -> Option<u64> {
         let value = self.value(name)?;
-        let number = value.as_u64().filter(|number| (1..=max).contains(number));
+        if !value.is_number() {
+            self.fault(name, "invalid_type", format!("must be a whole number from 1 to {max}"));
+            return None;
+        }
+        let number = exact_whole(value).filter(|number| (1..=max).contains(number));
         if number.is_none() {
             self.fault(name, "out_of_range", format!("must be a whole number from 1 to {max}"));
         }
@@ -159,6 +172,13 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// Notes `empty` when the field is a list of nothing.
+    pub fn not_empty(&mut self, name: &str, detail: &str) {
+        if self.value(name).and_then(Value::as_array).is_some_and(Vec::is_empty) {
+            self.fault(name, "empty", detail);
+        }
+    }
+
     /// A list whose elements are each read from a text, once each.
     pub fn parsed_list<T: PartialEq>(
         &mut self,
@@ -167,12 +187,22 @@ impl<'a> Fields<'a> {
         code: &'static str,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Vec<T> {
+        self.coded_list(name, max, |text| parse(text).map_err(|detail| (code, detail)))
+    }
+
+    /// The same, where a fault's code says which rule was broken.
+    pub fn coded_list<T: PartialEq>(
+        &mut self,
+        name: &str,
+        max: usize,
+        parse: impl Fn(&str) -> Result<T, (&'static str, String)>,
+    ) -> Vec<T> {
         let mut parsed = Vec::new();
         for (index, item) in self.list(name, max).iter().enumerate() {
             match item.as_str().map(&parse) {
                 Some(Ok(value)) if !parsed.contains(&value) => parsed.push(value),
                 Some(Ok(_)) => self.fault_at(name, index, "duplicate", "is in the list already"),
-                Some(Err(detail)) => self.fault_at(name, index, code, detail),
+                Some(Err((code, detail))) => self.fault_at(name, index, code, detail),
                 None => self.fault_at(name, index, "invalid_type", "must be a text"),
             }
         }
@@ -269,16 +299,11 @@ impl<'a> Fields<'a> {
         Some(Grant { effect: effect?, actions, resources })
     }
 
-    fn patterns<T: PartialEq + std::str::FromStr<Err = crate::grant::PatternError>>(
-        &mut self,
-        name: &str,
-    ) -> Vec<T> {
+    fn patterns<T: std::str::FromStr<Err = crate::grant::PatternError>>(&mut self, name: &str) -> Vec<T> {
         let mut parsed = Vec::new();
-        let items = self.list(name, PATTERNS_MAX);
-        if items.is_empty() {
-            self.fault(name, "missing_field", "must name at least one pattern");
-        }
-        for (index, item) in items.iter().enumerate() {
+        self.required(name);
+        self.not_empty(name, "must name at least one pattern");
+        for (index, item) in self.list(name, PATTERNS_MAX).iter().enumerate() {
             match item.as_str().map(str::parse::<T>) {
                 Some(Ok(pattern)) => parsed.push(pattern),
                 Some(Err(error)) => self.fault_at(name, index, error.code(), error.to_string()),
@@ -302,12 +327,19 @@ impl<'a> Fields<'a> {
                     .unwrap_or(1),
             }
         });
-        for (index, limit) in limits.iter().enumerate() {
-            if limits.iter().take(index).any(|earlier| earlier.name == limit.name) {
+        // Compared as they were sent, so that the place is right where other entries are no limits at all.
+        let names = self.list_names(name);
+        for (index, limit) in names.iter().enumerate() {
+            if limit.is_some() && names.iter().take(index).any(|earlier| earlier == limit) {
                 self.fault_at(name, index, "duplicate", "another limit of the list has this name");
             }
         }
         limits
+    }
+
+    fn list_names(&self, name: &str) -> Vec<Option<&'a str>> {
+        let items = self.value(name).and_then(Value::as_array).filter(|items| items.len() <= LIMITS_MAX);
+        items.into_iter().flatten().map(|item| item.get("name").and_then(Value::as_str)).collect()
     }
 
     /// A quota.
@@ -339,12 +371,38 @@ impl<'a> Fields<'a> {
 
     /// The caller's own notes: an object of at most [`METADATA_BYTES_MAX`] bytes of JSON.
     pub fn metadata(&mut self, name: &str) -> Map<String, Value> {
-        let metadata = self.object(name).cloned().unwrap_or_default();
-        let bytes = serde_json::to_string(&metadata).map_or(usize::MAX, |json| json.len());
+        let Some(metadata) = self.object(name) else { return Map::new() };
+        let bytes = serde_json::to_string(metadata).map_or(usize::MAX, |json| json.len());
         if bytes > METADATA_BYTES_MAX {
             self.fault(name, "too_large", format!("at most {METADATA_BYTES_MAX} bytes of JSON"));
         }
-        metadata
+        if metadata.values().any(|value| is_deeper(value, METADATA_DEPTH_MAX - 1)) {
+            self.fault(name, "too_deep", format!("at most {METADATA_DEPTH_MAX} levels of lists and objects"));
+        }
+        metadata.clone()
+    }
+}
+
+fn exact_whole(value: &Value) -> Option<u64> {
+    value.as_u64().or_else(|| {
+        #[expect(clippy::cast_precision_loss, reason = "2^53 - 1 is exact as a double")]
+        let range = 0.0..=LIMIT_MAX as f64;
+        let number = value.as_f64().filter(|number| number.fract() == 0.0 && range.contains(number))?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "whole, not negative and below 2^53"
+        )]
+        Some(number as u64)
+    })
+}
+
+/// Whether lists and objects stand within each other more than `levels` deep.
+pub(super) fn is_deeper(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels == 0 || items.iter().any(|item| is_deeper(item, levels - 1)),
+        Value::Object(map) => levels == 0 || map.values().any(|item| is_deeper(item, levels - 1)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
 
@@ -354,3 +412,6 @@ pub const PATTERNS_MAX: usize = 1_000;
 pub const LIMITS_MAX: usize = 16;
 /// How many bytes of JSON metadata may be.
 pub const METADATA_BYTES_MAX: usize = 2_048;
+/// How many lists and objects of metadata may stand within each other: as many as a body of 32 levels can hold in a
+/// field. Operations could else nest it deeper than a stored row can be read back.
+pub const METADATA_DEPTH_MAX: usize = 31;

@@ -9,7 +9,7 @@ use super::{Fields, Shape};
 use crate::address::{IpRange, IpRangeError};
 use crate::admin::{AdminAction, AdminActionError, AdminActions, AdminRights, Reach};
 use crate::fault::Faults;
-use crate::grant::ResourcePattern;
+use crate::grant::{PatternError, ResourcePattern};
 use crate::key::{KeyKind, KeySpec, Rights};
 use crate::secret::{Secret, is_access_id, is_custom};
 
@@ -66,15 +66,36 @@ pub struct NewKeyDraft {
 
 const CREATION_ONLY: &[&str] = &["kind", "keyspace", "access_id", "external_id", "secret"];
 
+/// What a key is shown with and no creation can say.
+const SHOWN_ONLY: &[&str] = &[
+    "id",
+    "number",
+    "org",
+    "state",
+    "secrets",
+    "revoked_at",
+    "revoked_by",
+    "revocation_reason",
+    "last_used_at",
+    "created_at",
+    "created_by",
+    "updated_at",
+    "updated_by",
+    "version",
+    "etag",
+];
+
 /// Reads the body of a creation.
 pub fn decode_new_key(map: &Map<String, Value>) -> Result<NewKeyDraft, Faults> {
     let mut faults = Faults::new();
-    let kind = match map.get("kind").and_then(Value::as_str) {
-        Some("management") => KeyKind::Management,
-        _ => KeyKind::Api,
-    };
-    let known: Vec<&str> = shape(kind).writable.iter().chain(CREATION_ONLY).copied().collect();
+    let kind = meant_kind(map);
+    let known = shape(kind).writable.iter().chain(CREATION_ONLY);
+    let shown = SHOWN_ONLY.iter().filter(|name| map.contains_key(**name));
+    let known: Vec<&str> = known.chain(shown.clone()).copied().collect();
     let mut fields = Fields::new(map, "", &known, &mut faults);
+    for name in shown {
+        fields.fault(name, "read_only_field", "Keywright sets it; leave it out");
+    }
     if !matches!(fields.text("kind"), None | Some("api" | "management")) {
         fields.fault("kind", "invalid_kind", "must be `api` or `management`");
     }
@@ -98,6 +119,17 @@ pub fn decode_new_key(map: &Map<String, Value>) -> Result<NewKeyDraft, Faults> {
         draft: draft(kind, &mut fields),
     };
     faults.into_result().map(|()| new)
+}
+
+/// The kind of key that a creation means, which decides what other fields it may have.
+fn meant_kind(map: &Map<String, Value>) -> KeyKind {
+    match map.get("kind").unwrap_or(&Value::Null) {
+        Value::Null => KeyKind::Api,
+        Value::String(kind) if kind == "api" => KeyKind::Api,
+        Value::String(kind) if kind == "management" => KeyKind::Management,
+        _ if map.contains_key("admin") => KeyKind::Management,
+        _ => KeyKind::Api,
+    }
 }
 
 /// Reads the writable fields of a key of a kind.
@@ -237,19 +269,14 @@ fn owner(fields: &mut Fields<'_>) -> Option<OwnerDraft> {
 
 fn scope(fields: &mut Fields<'_>) -> Option<Vec<ResourcePattern>> {
     fields.value("scope")?;
-    let parse = |text: &str| text.parse().map_err(|error: crate::grant::PatternError| error.to_string());
-    let patterns = fields.parsed_list("scope", super::fields::PATTERNS_MAX, "invalid_resource", parse);
-    if patterns.is_empty() {
-        fields.fault("scope", "empty", "must name at least one pattern; null is no scope");
-    }
-    Some(patterns)
+    fields.not_empty("scope", "must name at least one pattern; null is no scope");
+    let parse = |text: &str| text.parse().map_err(|error: PatternError| (error.code(), error.to_string()));
+    Some(fields.coded_list("scope", super::fields::PATTERNS_MAX, parse))
 }
 
 fn ip_allowlist(fields: &mut Fields<'_>) -> Option<Vec<IpRange>> {
-    let value = fields.value("ip_allowlist")?;
-    if value.as_array().is_some_and(Vec::is_empty) {
-        fields.fault("ip_allowlist", "empty", "must name at least one address; null is anywhere");
-    }
+    fields.value("ip_allowlist")?;
+    fields.not_empty("ip_allowlist", "must name at least one address; null is anywhere");
     let parse = |text: &str| text.parse().map_err(|error: IpRangeError| error.to_string());
     Some(fields.parsed_list("ip_allowlist", ADDRESSES_MAX, "invalid_cidr", parse))
 }
@@ -270,9 +297,9 @@ fn labels(fields: &mut Fields<'_>) -> BTreeMap<String, String> {
                 "a label's name must match [A-Za-z0-9][A-Za-z0-9._/-]{0,62}",
             );
         }
-        match value.as_str() {
+        match value.as_str().map(crate::text::nfc) {
             Some(text) if text.chars().count() <= 255 && text.chars().all(crate::text::is_printable) => {
-                labels.insert(name.clone(), crate::text::nfc(text));
+                labels.insert(name.clone(), text);
             }
             Some(_) => fields.fault(
                 &place,
