@@ -250,12 +250,12 @@ impl Store for SqliteStore {
 
     async fn keys_page(&self, query: &KeyQuery) -> Result<Page<Key>, StoreError> {
         let query = query.clone();
-        self.readers.snapshot(move |connection| keys_page::keys_page(connection, &query)).await
+        self.readers.list(move |connection| keys_page::keys_page(connection, &query)).await
     }
 
     async fn nouns_page(&self, query: &NounQuery) -> Result<Page<Noun>, StoreError> {
         let query = query.clone();
-        self.readers.read(move |connection| nouns::page(connection, &query)).await
+        self.readers.list(move |connection| nouns::page(connection, &query)).await
     }
 
     async fn last_used(&self, keys: &[KeyId]) -> Result<Vec<LastUsed>, StoreError> {
@@ -268,7 +268,7 @@ impl Store for SqliteStore {
 
     async fn audit_page(&self, query: &AuditQuery) -> Result<Page<AuditEntry>, StoreError> {
         let query = query.clone();
-        self.readers.read(move |connection| audit_page::page(connection, &query)).await
+        self.readers.list(move |connection| audit_page::page(connection, &query)).await
     }
 
     async fn audit_verify(&self) -> Result<AuditReport, StoreError> {

@@ -19,8 +19,10 @@ pub const LOCK: &str = "keywright.lock";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many prepared statements a connection keeps.
 const STATEMENTS_MAX: usize = 192;
-/// How much of the file is read through the page cache of the operating system without a copy.
-const MMAP_BYTES: i64 = 1 << 30;
+/// How much of the file is read out of the operating system's page cache without a copy: the most that SQLite allows.
+const MMAP_BYTES: i64 = 0x7fff_0000;
+/// How much of the rest each connection keeps, in KiB (SQLite counts these below zero).
+const CACHE_KIB: i64 = 16_384;
 /// After how many pages the log is copied back into the database.
 const CHECKPOINT_PAGES: i64 = 4_000;
 
@@ -134,6 +136,7 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "mmap_size", MMAP_BYTES)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cell_size_check", true)
 }

@@ -13,7 +13,9 @@ use super::open::{OpenError, connect_to_read};
 use crate::StoreError;
 
 /// How many reads run at once.
-const CONNECTIONS: usize = 4;
+const CONNECTIONS: usize = 6;
+/// How many of them lists can hold: a list may walk through a whole organization, and writes read nouns meanwhile.
+const LISTS: usize = 3;
 /// How many rows a read may touch to run where it is asked for.
 const FEW: usize = 16;
 /// How many long reads (a snapshot, an audit) run at once, each on a connection of its own.
@@ -25,6 +27,7 @@ pub(super) struct Readers {
     path: PathBuf,
     idle: Arc<Mutex<Vec<Connection>>>,
     free: Arc<Semaphore>,
+    lists: Semaphore,
     long: Arc<Semaphore>,
 }
 
@@ -36,6 +39,7 @@ impl Readers {
             path: path.to_owned(),
             idle: Arc::new(Mutex::new(connections)),
             free: Arc::new(Semaphore::new(CONNECTIONS)),
+            lists: Semaphore::new(LISTS),
             long: Arc::new(Semaphore::new(LONG_READS)),
         })
     }
@@ -71,6 +75,15 @@ impl Readers {
         read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.read(move |connection| in_snapshot(connection, read)).await
+    }
+
+    /// Reads a page of a list, all in one snapshot.
+    pub(super) async fn list<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let _turn = self.lists.acquire().await.map_err(|error| StoreError::Unavailable(Box::new(error)))?;
+        self.snapshot(read).await
     }
 
     /// Reads for long, on a connection of its own, all in one snapshot.

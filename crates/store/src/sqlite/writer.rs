@@ -47,10 +47,12 @@ pub(super) struct Writer {
     thread: Option<JoinHandle<()>>,
     head: Arc<AtomicU64>,
     hints: broadcast::Sender<Arc<Batch>>,
+    // Invariant: dropped after `drop` has waited for the thread, so nobody else serves while it can still write.
+    _lock: DirectoryLock,
 }
 
 impl Writer {
-    /// Starts the thread. It keeps the lock until its connection is closed.
+    /// Starts the thread. The lock is kept until its connection is closed.
     pub(super) fn start(
         connection: Connection,
         lock: DirectoryLock,
@@ -70,14 +72,10 @@ impl Writer {
             hints: hints.clone(),
             stale: false,
         };
-        let run = move || {
-            own.run();
-            drop(own);
-            drop(lock);
-        };
         let named = std::thread::Builder::new().name("keywright-writer".to_owned());
-        let thread = named.spawn(run).map_err(|error| StoreError::Unavailable(Box::new(error)))?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), head, hints })
+        let thread =
+            named.spawn(move || own.run()).map_err(|error| StoreError::Unavailable(Box::new(error)))?;
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), head, hints, _lock: lock })
     }
 
     /// The newest durable revision.
