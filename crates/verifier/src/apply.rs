@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Weak as StdWeak};
 
 use keywright_model::change::Change;
+use keywright_model::digest::Digest;
 use keywright_model::id::{KeyId, KeyspaceId, OrgId, PlanId, PrincipalId, RoleId};
 use keywright_model::key::{Key, KeySecret, SecretMaterial};
 use keywright_model::noun::{Keyspace, Org, Plan, Principal};
@@ -16,7 +17,7 @@ use crate::pairs::{PairSecret, SigningSecret, Weak};
 use crate::quota::{CompiledQuota, QuotaCell, QuotaSubject};
 use crate::seats::{self, KeyIds, Seats};
 use crate::state::State;
-use crate::table::{Halves, Record};
+use crate::table::{Record, Route};
 use crate::terms::{Places, Policies};
 use crate::Unseal;
 
@@ -66,6 +67,9 @@ pub(crate) struct Applying<'a> {
     /// A load's new index of keys: what the snapshot does not have is gone.
     pub(crate) loaded_ids: Option<KeyIds>,
 }
+
+/// What stands for the digest of a custom secret, which is in no table.
+const NO_DIGEST: Digest = Digest([0; 32]);
 
 /// What a key had before.
 struct Before<'a> {
@@ -165,8 +169,7 @@ impl Applying<'_> {
         let pairs = self.writer.access_ids.get(&id).and_then(|access_id| self.previous.pairs.secrets(access_id));
         let pairs = pairs.map_or(&[][..], |pairs| pairs);
         let by_digest = chain.iter().find_map(|place| {
-            let head = self.seats.at(*place)?.head();
-            self.previous.table.record(Halves { head, tail: [0, 0] }, *place)
+            self.previous.table.record(self.seats.at(*place)?.route(), *place)
         });
         let record = by_digest.or_else(|| pairs.first().map(|pair| &pair.record));
         Before { seats: chain, record, pairs }
@@ -194,16 +197,16 @@ impl Applying<'_> {
             if nth == 0 || meters.is_none() {
                 meters = self.key_meters(key, old_record.as_ref(), &terms.limits.limits, &places, previous);
             }
-            let halves = material.digest.as_ref().map_or(Halves { head: 0, tail: [0, 0] }, Halves::of);
-            let Some(seat) = self.seat(key.id, secret, halves, &old_seats) else { continue };
+            let digest = material.digest.unwrap_or(NO_DIGEST);
+            let Some(seat) = self.seat(key.id, secret, Route::of(&digest), &old_seats) else { continue };
             new_seats.push(seat);
             let expires_at = key.spec.expires_at.map_or(i64::MAX, |at| at.unix_ms());
-            let record = Record { tail: halves.tail, expires_at, terms, meters: meters.clone(), owner, seat };
+            let record = Record { digest, expires_at, terms, meters: meters.clone(), owner, seat };
             if key.access_id.is_some() {
                 pairs.push(self.pair(key, (secret, material), record.clone(), &old_pairs));
             }
             if material.digest.is_some() {
-                self.next.table.insert(halves, self.seats, record);
+                self.next.table.insert(record);
             }
         }
         self.reseat(key.id, &old_seats, &new_seats);
@@ -265,16 +268,16 @@ impl Applying<'_> {
     }
 
     /// The secret's seat: the one it has, unless its digest was made anew.
-    fn seat(&self, key: KeyId, secret: &KeySecret, digest: Halves, old: &[u32]) -> Option<u32> {
+    fn seat(&self, key: KeyId, secret: &KeySecret, route: Route, old: &[u32]) -> Option<u32> {
         let mut last_used = None;
         for place in old {
             let Some(seat) = self.seats.at(*place).filter(|seat| seat.secret() == secret.id) else { continue };
-            if seat.head() == digest.head {
+            if seat.route() == route {
                 return Some(*place);
             }
             last_used = seat.last_used();
         }
-        let place = self.seats.take(digest.head, key, secret.id, seats::NONE)?;
+        let place = self.seats.take(route, key, secret.id, seats::NONE)?;
         if let Some(at) = last_used {
             self.seats.touch(place, at);
         }
@@ -304,7 +307,7 @@ impl Applying<'_> {
     fn reseat(&mut self, key: KeyId, old: &[u32], new: &[u32]) {
         for place in old.iter().filter(|place| !new.contains(place)) {
             if let Some(seat) = self.seats.at(*place) {
-                self.next.table.remove(Halves { head: seat.head(), tail: [0, 0] }, self.seats, *place);
+                self.next.table.remove(seat.route(), *place);
             }
         }
         let following = new.iter().skip(1).copied().chain(std::iter::once(seats::NONE));

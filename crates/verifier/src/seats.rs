@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use keywright_model::id::{KeyId, SecretId};
 use keywright_model::time::Timestamp;
 
+use crate::table::Route;
+
 /// No seat.
 pub(crate) const NONE: u32 = u32::MAX;
 
@@ -15,12 +17,11 @@ const SEATS: usize = 4_096;
 const SEGMENTS: usize = 16_384;
 const WORDS: usize = SEATS / 64;
 
-/// Exactly one cache line: a verification that finds its secret touches one seat.
+/// Written before the seat is published, but for the last use.
 #[derive(Debug)]
-#[repr(align(64))]
 pub(crate) struct Seat {
-    /// The first half of the digest; the table has the other. Written before the seat is published.
-    head: [AtomicU64; 2],
+    /// Where the secret's digest belongs in the table.
+    route: AtomicU64,
     key: [AtomicU64; 2],
     secret: [AtomicU64; 2],
     /// Milliseconds since 1970; 0 is never.
@@ -62,11 +63,12 @@ fn store(words: &[AtomicU64; 2], bits: u128) {
 impl Seat {
     fn empty() -> Self {
         let zero = || [AtomicU64::new(0), AtomicU64::new(0)];
-        Self { head: zero(), key: zero(), secret: zero(), last_used: AtomicU64::new(0), next: AtomicU32::new(NONE) }
+        let route = AtomicU64::new(0);
+        Self { route, key: zero(), secret: zero(), last_used: AtomicU64::new(0), next: AtomicU32::new(NONE) }
     }
 
-    pub(crate) fn head(&self) -> u128 {
-        joined(&self.head)
+    pub(crate) fn route(&self) -> Route {
+        Route(self.route.load(Ordering::Relaxed))
     }
 
     pub(crate) fn key(&self) -> KeyId {
@@ -105,14 +107,14 @@ impl Seats {
     }
 
     /// Takes a new seat. `None` when all 67 million are taken: then the secret is not found, which is safe.
-    pub(crate) fn take(&self, head: u128, key: KeyId, secret: SecretId, next: u32) -> Option<u32> {
+    pub(crate) fn take(&self, route: Route, key: KeyId, secret: SecretId, next: u32) -> Option<u32> {
         let place = self.taken.load(Ordering::Relaxed);
         let segment = self.segments.get(place as usize / SEATS)?.get_or_init(|| Segment {
             seats: (0..SEATS).map(|_| Seat::empty()).collect(),
             used: (0..WORDS).map(|_| AtomicU64::new(0)).collect(),
         });
         let seat = segment.seats.get(place as usize % SEATS)?;
-        store(&seat.head, head);
+        seat.route.store(route.0, Ordering::Relaxed);
         store(&seat.key, key.bits());
         store(&seat.secret, secret.bits());
         seat.set_next(next);
