@@ -103,12 +103,11 @@ impl Asked {
     }
 }
 
-/// Signature v1 knows no other body; v3 has JSON unless it says that it has a form.
+/// A body is a form where it says so, or says nothing and the rest of the call is not in headers.
 fn is_form(incoming: &Incoming) -> bool {
-    let form = incoming
-        .header("content-type")
-        .is_some_and(|text| text.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded"));
-    form || !is_v3(incoming)
+    let media_type = incoming.header("content-type").unwrap_or_default().to_ascii_lowercase();
+    let json = media_type.starts_with("application/json");
+    media_type.starts_with("application/x-www-form-urlencoded") || !(json || is_v3(incoming))
 }
 
 fn form(body: &[u8]) -> Result<Vec<(String, String)>, Refusal> {

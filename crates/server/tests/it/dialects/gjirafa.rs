@@ -33,8 +33,11 @@ async fn a_key_is_made_updated_and_works_by_its_new_rights() {
     assert_eq!((made.status, &made.json()["statusCode"]), (201, &json!(201)));
     let result = made.json()["result"].clone();
     let secret = result["apiKey"].as_str().unwrap();
-    assert_eq!(result, json!({"id": result["id"], "name": "ci", "apiKey": secret, "startDate": "2026-11-22T11:00:00.071Z",
-        "expireDate": "2026-12-24T12:07:50.071Z", "hasExpireTime": true, "roleId": view}));
+    assert_eq!(
+        result,
+        json!({"id": result["id"], "name": "ci", "apiKey": secret, "startDate": "2026-11-22T11:00:00.071Z",
+        "expireDate": "2026-12-24T12:07:50.071Z", "hasExpireTime": true, "roleId": view})
+    );
     assert_eq!(wired.verify(secret, "view", "projects/p1/videos/1").await, "allowed");
     assert_eq!(wired.verify(secret, "view", "projects/p2").await, "insufficient_permission");
 
@@ -43,7 +46,10 @@ async fn a_key_is_made_updated_and_works_by_its_new_rights() {
     let updated = call(&wired, "PUT", &body).await;
     assert_eq!(updated.status, 200, "{:?}", updated.body);
     let shown = updated.json()["result"].clone();
-    assert_eq!((&shown["name"], &shown["hasExpireTime"], &shown["expireDate"]), (&json!("string"), &json!(false), &Value::Null));
+    assert_eq!(
+        (&shown["name"], &shown["hasExpireTime"], &shown["expireDate"]),
+        (&json!("string"), &json!(false), &Value::Null)
+    );
     assert_eq!(shown["roleId"], edit);
     assert_ne!(shown["apiKey"], secret, "the keyspace does not keep secrets");
     assert_eq!(wired.verify(secret, "edit", "projects/p1").await, "allowed");
@@ -59,7 +65,8 @@ async fn a_recoverable_secret_is_shown_again() {
     let wired = Wired::start(Dialect::Gjirafa).await;
     wired.set_keyspace(json!({"recoverable_secrets": true})).await;
     let made = call(&wired, "POST", &create(&Value::Null)).await.json()["result"].clone();
-    let again = call(&wired, "PUT", &json!({"id": made["id"], "name": "other"})).await.json()["result"].clone();
+    let again =
+        call(&wired, "PUT", &json!({"id": made["id"], "name": "other"})).await.json()["result"].clone();
     assert_eq!(again["apiKey"], made["apiKey"]);
 }
 
@@ -67,7 +74,9 @@ async fn a_recoverable_secret_is_shown_again() {
 async fn the_credential_has_three_spellings() {
     let wired = Wired::start(Dialect::Gjirafa).await;
     let (bearer, body) = (format!("bearer {}", wired.admin), create(&Value::Null).to_string());
-    for headers in [("authorization", bearer.as_str()), ("authorization", &wired.admin), ("x-api-key", &wired.admin)] {
+    for headers in
+        [("authorization", bearer.as_str()), ("authorization", &wired.admin), ("x-api-key", &wired.admin)]
+    {
         let path = format!("{PATH}?api-version=1.0");
         assert_eq!(wired.send("POST", &path, &[headers], body.clone()).await.status, 201, "{}", headers.0);
     }
@@ -83,10 +92,15 @@ async fn what_the_wire_cannot_show_survives_an_update() {
     let made = call(&wired, "POST", &create(&view)).await.json()["result"].clone();
     let before = wired.key_numbered(&made["id"]).await;
     let grants = json!([{"effect": "deny", "actions": ["view"], "resources": ["projects/p1/secret"]}]);
-    wired.patch(&before["id"], json!({"grants": grants, "description": "d", "ip_allowlist": ["10.0.0.1"]})).await;
+    wired
+        .patch(&before["id"], json!({"grants": grants, "description": "d", "ip_allowlist": ["10.0.0.1"]}))
+        .await;
     assert_eq!(call(&wired, "PUT", &json!({"id": made["id"], "name": "n"})).await.status, 200);
     let after = wired.key_numbered(&made["id"]).await;
-    assert_eq!((&after["grants"], &after["scope"], &after["roles"]), (&grants, &before["scope"], &before["roles"]));
+    assert_eq!(
+        (&after["grants"], &after["scope"], &after["roles"]),
+        (&grants, &before["scope"], &before["roles"])
+    );
     assert_eq!((&after["description"], &after["ip_allowlist"]), (&json!("d"), &json!(["10.0.0.1"])));
     assert_eq!((&after["name"], &after["expires_at"]), (&json!("n"), &before["expires_at"]));
 }
@@ -101,7 +115,11 @@ async fn refusals_have_the_envelope_and_change_nothing() {
         (json!({"name": "x"}), 400, "id: must be given"),
         (json!({"id": 999}), 404, "Result Not Found"),
         (json!({"id": id, "roleId": 99}), 400, "roleId: is no role of this organization"),
-        (json!({"id": id, "expireDate": "2026-11-22T10:00:00Z"}), 400, "expireDate: must lie after the start"),
+        (
+            json!({"id": id, "expireDate": "2026-11-22T10:00:00Z"}),
+            400,
+            "expireDate: must lie after the start",
+        ),
         (json!({"id": id, "name": ""}), 400, "name: must have 1 to 200 characters"),
     ] {
         check_refused(&call(&wired, "PUT", &body).await, status, error);

@@ -36,7 +36,13 @@ impl Wired {
         Self { app, router, admin }
     }
 
-    async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Reply {
+    async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Reply {
         self.app.send(&self.router, method, path, headers, body.into()).await
     }
 

@@ -36,7 +36,11 @@ fn check(reply: &Reply, errno: u32, error: &str) {
 #[tokio::test]
 async fn the_pages_own_update_replaces_all_grants() {
     let wired = Wired::start(Dialect::Onenet).await;
-    let key = created(&wired, r#"{"title":"k","permissions":[{"resources":[{"dev_id":"1"}],"access_methods":["get"]}]}"#).await;
+    let key = created(
+        &wired,
+        r#"{"title":"k","permissions":[{"resources":[{"dev_id":"1"}],"access_methods":["get"]}]}"#,
+    )
+    .await;
     assert_eq!((key.len(), key.contains(['/', '+', '%', '?', '&', '#'])), (28, false));
     assert_eq!(wired.verify(&key, "get", "devices/1/datastreams/x").await, "allowed");
 
@@ -65,12 +69,21 @@ async fn what_the_wire_cannot_show_survives_an_update() {
     let id = found["id"].as_str().unwrap();
 
     // By its id, as a key is named whose secret the caller does not have; without a title, which then stays.
-    let reply = call(&wired, "PUT", &format!("/keys/{id}"), r#"{"permissions":[{"resources":[{"dev_id":"7"}],"access_methods":["get"]}]}"#).await;
+    let reply = call(
+        &wired,
+        "PUT",
+        &format!("/keys/{id}"),
+        r#"{"permissions":[{"resources":[{"dev_id":"7"}],"access_methods":["get"]}]}"#,
+    )
+    .await;
     assert_eq!(reply.json()["data"]["key"], id);
     let after = wired.app.root("GET", &format!("/v1/keys/{id}"), Value::Null).await.json();
     let new = json!({"effect": "allow", "actions": ["get"], "resources": ["devices/7/**"]});
     assert_eq!(after["grants"], json!([deny, other, new]));
-    assert_eq!((&after["name"], &after["description"], &after["labels"]), (&json!("newapikey"), &json!("d"), &json!({"a": "b"})));
+    assert_eq!(
+        (&after["name"], &after["description"], &after["labels"]),
+        (&json!("newapikey"), &json!("d"), &json!({"a": "b"}))
+    );
     assert_eq!(after["ip_allowlist"], json!(["10.0.0.1"]));
 }
 
@@ -115,8 +128,11 @@ async fn a_caller_hands_out_no_more_than_it_may() {
         "admin": {"actions": ["keys.create", "keys.update"], "orgs": ["default"], "keyspaces": ["*"]},
         "grantable": [{"effect": "allow", "actions": ["get"], "resources": ["devices/1/**"]}]});
     let narrow = wired.app.root("POST", "/v1/keys", body).await.json()["secret"].as_str().unwrap().to_owned();
-    let create = |dev_id: &str| json!({"title": "k", "permissions": [
-        {"resources": [{"dev_id": dev_id}], "access_methods": ["get"]}]}).to_string();
+    let create = |dev_id: &str| {
+        json!({"title": "k", "permissions": [
+        {"resources": [{"dev_id": dev_id}], "access_methods": ["get"]}]})
+        .to_string()
+    };
     let headers = [("api-key", narrow.as_str())];
     assert_eq!(wired.send("POST", "/keys", &headers, create("1")).await.json()["errno"], 0);
     assert_eq!(wired.send("POST", "/keys", &headers, create("2")).await.json()["errno"], 3);

@@ -31,7 +31,9 @@ fn check_valid(key: &Value) {
         let valid = match name.as_str() {
             "id" => value.is_i64(),
             "disabled" | "has_restricted_permissions" => value.is_boolean(),
-            "ip_whitelist" | "permissions" => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
+            "ip_whitelist" | "permissions" => {
+                value.as_array().is_some_and(|list| list.iter().all(Value::is_string))
+            }
             "user_type" => ["bot", "user"].iter().any(|kind| value == kind),
             _ => value.is_string(),
         };
@@ -45,11 +47,20 @@ async fn a_key_is_made_updated_and_works_by_its_new_rights() {
     let made = created(&wired).await;
     let secret = made["api_key"].as_str().unwrap();
     let can = async |action: &str| {
-        wired.verified(json!({"secret": secret, "action": action, "resource": "businesses/1", "ip": "127.0.0.1"})).await
+        wired
+            .verified(
+                json!({"secret": secret, "action": action, "resource": "businesses/1", "ip": "127.0.0.1"}),
+            )
+            .await
     };
-    assert_eq!((made["created_at"].as_str(), made["user_type"].as_str()), (Some("2026-11-22 12:00:00.000000+00"), Some("bot")));
-    assert_eq!((can("business_edit_name").await, can("business_edit_categories").await),
-        ("allowed".to_owned(), "insufficient_permission".to_owned()));
+    assert_eq!(
+        (made["created_at"].as_str(), made["user_type"].as_str()),
+        (Some("2026-11-22 12:00:00.000000+00"), Some("bot"))
+    );
+    assert_eq!(
+        (can("business_edit_name").await, can("business_edit_categories").await),
+        ("allowed".to_owned(), "insufficient_permission".to_owned())
+    );
 
     let path = format!("/v2/api_keys/{}", made["id"]);
     let body = json!({"has_restricted_permissions": true, "permissions": ["business_edit_categories"], "ip_whitelist": []});
@@ -57,11 +68,19 @@ async fn a_key_is_made_updated_and_works_by_its_new_rights() {
     assert_eq!(updated.status, 200, "{:?}", updated.body);
     let updated = updated.json();
     check_valid(&updated);
-    assert_eq!((&updated["permissions"], &updated["ip_whitelist"]), (&json!(["business_edit_categories"]), &json!([])));
-    assert_eq!((&updated["label"], &updated["expiration_date"]), (&json!("API key name"), &json!("2027-06-05")));
+    assert_eq!(
+        (&updated["permissions"], &updated["ip_whitelist"]),
+        (&json!(["business_edit_categories"]), &json!([]))
+    );
+    assert_eq!(
+        (&updated["label"], &updated["expiration_date"]),
+        (&json!("API key name"), &json!("2027-06-05"))
+    );
     assert_eq!(updated.get("api_key"), None, "once means once");
-    assert_eq!((can("business_edit_name").await, can("business_edit_categories").await),
-        ("insufficient_permission".to_owned(), "allowed".to_owned()));
+    assert_eq!(
+        (can("business_edit_name").await, can("business_edit_categories").await),
+        ("insufficient_permission".to_owned(), "allowed".to_owned())
+    );
 }
 
 #[tokio::test]
@@ -92,12 +111,17 @@ async fn what_the_wire_cannot_show_survives_an_update() {
     let path = format!("/v2/api_keys/{}", made["id"]);
     let id = wired.key_numbered(&made["id"]).await["id"].clone();
     let deny = json!({"effect": "deny", "actions": ["a"], "resources": ["**"]});
-    wired.patch(&id, json!({"grants": [deny], "labels": {"a": "b"}, "not_before": "2026-01-01T00:00:00Z"})).await;
+    wired
+        .patch(&id, json!({"grants": [deny], "labels": {"a": "b"}, "not_before": "2026-01-01T00:00:00Z"}))
+        .await;
     let body = json!({"label": "n", "has_restricted_permissions": true, "permissions": ["b"]});
     assert_eq!(call(&wired, "PUT", &path, &body).await.status, 200);
     let after = wired.key_numbered(&made["id"]).await;
     assert_eq!(after["grants"], json!([deny, {"effect": "allow", "actions": ["b"], "resources": ["**"]}]));
-    assert_eq!((&after["labels"], &after["not_before"]), (&json!({"a": "b"}), &json!("2026-01-01T00:00:00Z")));
+    assert_eq!(
+        (&after["labels"], &after["not_before"]),
+        (&json!({"a": "b"}), &json!("2026-01-01T00:00:00Z"))
+    );
     let open = json!({"has_restricted_permissions": false, "permissions": []});
     let refused = call(&wired, "PUT", &path, &open).await;
     assert!(refused.json()["errors"]["json"]["has_restricted_permissions"].is_array(), "{:?}", refused.body);
@@ -116,7 +140,8 @@ async fn refusals_have_the_vendors_bodies_and_change_nothing() {
         assert_eq!((reply.status, reply.json()), (404, missing.clone()), "{other}");
     }
     let json_type = ("content-type", "application/json");
-    for headers in [&[json_type][..], &[json_type, ("x-apikey", "nobody")], &[("content-type", "text/plain")]] {
+    for headers in [&[json_type][..], &[json_type, ("x-apikey", "nobody")], &[("content-type", "text/plain")]]
+    {
         let reply = wired.send("PUT", &path, headers, body.to_string()).await;
         let expected = json!({"errors": {"authentication": "User not authenticated"}});
         assert_eq!((reply.status, reply.json()), (401, expected));
@@ -127,7 +152,9 @@ async fn refusals_have_the_vendors_bodies_and_change_nothing() {
         let text = "Unsupported media type. Please use application/json";
         assert_eq!((reply.status, reply.json()), (415, json!({"errors": {"json": text}})));
     }
-    for body in [json!({"permissions": []}), json!({"label": null}), json!({"ip_whitelist": ["x"]}), json!([])] {
+    for body in
+        [json!({"permissions": []}), json!({"label": null}), json!({"ip_whitelist": ["x"]}), json!([])]
+    {
         let reply = call(&wired, "PUT", &path, &body).await;
         assert_eq!(reply.status, 400, "{body}");
         assert!(reply.json()["errors"]["json"].is_object(), "{body}");
