@@ -1,5 +1,6 @@
 //! A verification with all checks on, against the least that any such index must do: SHA-256, HMAC-SHA-256 with a
-//! prepared key, and one random read of the same table. Ratios are of one run, the two measured in turns.
+//! prepared key, and one random read of the same table. Ratios are of one run, the two measured in turns; on a shared
+//! machine the least of many short rounds is the figure that others disturb least.
 //!
 //! `cargo bench -p keywright-verifier` prints a line for each size.
 
@@ -25,8 +26,8 @@ use keywright_verifier::{Check, Credential, Decided, Lease, Request, Verifier};
 
 use crate::fixture::{about, at, batch, grant, key, key_with, limit, now, pepper, plain, secret_of, tenancy, verifier_with};
 
-const CALLS: usize = 200_000;
-const ROUNDS: usize = 9;
+const CALLS: usize = 50_000;
+const ROUNDS: usize = 41;
 
 /// What keys of one kind have in common.
 #[derive(Clone, Copy, PartialEq)]
@@ -103,9 +104,10 @@ fn hash_all(table: &[[u64; 8]], texts: &[String]) -> f64 {
     start.elapsed().as_nanos() as f64 / texts.len() as f64
 }
 
-fn median(mut figures: Vec<f64>) -> f64 {
+/// The figure at a place when they are sorted.
+fn ranked(figures: &mut [f64], at: usize) -> f64 {
     figures.sort_by(f64::total_cmp);
-    figures[figures.len() / 2]
+    figures[at]
 }
 
 fn measure(count: u128, kind: Kind, name: &str) {
@@ -123,8 +125,11 @@ fn measure(count: u128, kind: Kind, name: &str) {
         floor.push(hash_all(&table, &texts));
         verify.push(verify_all(&verifier, &texts, &request));
     }
-    let (verify, floor) = (median(verify), median(floor));
-    println!("  verify {verify:.0} ns; SHA-256 + HMAC-SHA-256 + one read {floor:.0} ns; ratio {:.2}", verify / floor);
+    for (which, at) in [("least", 0), ("median", ROUNDS / 2)] {
+        let (verify, floor) = (ranked(&mut verify, at), ranked(&mut floor, at));
+        let ratio = verify / floor;
+        println!("  {which}: verify {verify:.0} ns; SHA-256 + HMAC-SHA-256 + one read {floor:.0} ns; ratio {ratio:.2}");
+    }
     apply_some(&verifier, count, kind);
 }
 

@@ -9,6 +9,7 @@ use keywright_model::digest::Digest;
 use keywright_model::id::{KeyId, KeyspaceId, OrgId, PlanId, PrincipalId, RoleId};
 use keywright_model::key::{Key, KeySecret, SecretMaterial};
 use keywright_model::noun::{Keyspace, Org, Plan, Principal};
+use keywright_model::time::Timestamp;
 
 use crate::directory::{KeyspaceRow, OrgRow, OwnerRow, PlanRow, placed};
 use crate::limits::{CompiledLimit, LimitCells};
@@ -200,7 +201,7 @@ impl Applying<'_> {
             let digest = material.digest.unwrap_or(NO_DIGEST);
             let Some(seat) = self.seat(key.id, secret, Route::of(&digest), &old_seats) else { continue };
             new_seats.push(seat);
-            let expires_at = key.spec.expires_at.map_or(i64::MAX, |at| at.unix_ms());
+            let expires_at = key.spec.expires_at.map_or(i64::MAX, Timestamp::unix_ms);
             let record = Record { digest, expires_at, terms, meters: meters.clone(), owner, seat };
             if key.access_id.is_some() {
                 pairs.push(self.pair(key, (secret, material), record.clone(), &old_pairs));

@@ -109,7 +109,7 @@ pub(crate) fn placed(limits: Vec<CompiledLimit>, before: Option<&PlanRow>) -> Bo
     let mut placed = Vec::with_capacity(limits.len());
     for limit in limits {
         let place = kept(&limit).unwrap_or_else(|| {
-            let free = (0..).find(|place| !taken.contains(place)).unwrap_or_default();
+            let free = (0..=taken.len()).find(|place| !taken.contains(place)).unwrap_or_default();
             taken.push(free);
             free
         });

@@ -54,8 +54,8 @@ impl CompiledLimit {
 
     /// Whole units in so many ticks.
     fn units(&self, ticks: u64) -> u64 {
-        if self.unit > 0 {
-            return ticks / self.unit;
+        if let Some(units) = ticks.checked_div(self.unit) {
+            return units;
         }
         u64::try_from(u128::from(ticks) * u128::from(self.max) / u128::from(self.per_ticks)).unwrap_or(self.max)
     }

@@ -9,6 +9,7 @@ use keywright_model::address::AddressSet;
 use keywright_model::id::{KeyspaceId, OrgId};
 use keywright_model::key::{Key, KeySecret, Rights};
 use keywright_model::limit::{Limit, Quota};
+use keywright_model::time::Timestamp;
 use serde_json::{Map, Value};
 
 use crate::limits::CompiledLimit;
@@ -91,9 +92,9 @@ impl<T> Interner<T> {
             self.known.retain(|_, value| value.strong_count() > 0);
             self.prune_at = (self.known.len() * 2).max(1_024);
         }
-        let made = Arc::new(make());
-        self.known.insert(hash, Arc::downgrade(&made));
-        made
+        let value = Arc::new(make());
+        self.known.insert(hash, Arc::downgrade(&value));
+        value
     }
 }
 
@@ -120,7 +121,7 @@ impl Policies {
         let spec = &key.spec;
         let ended = key.revocation.is_some() || key.deleted_at.is_some();
         let is_newest = key.current_secret().is_some_and(|newest| newest.id == secret.id);
-        let not_before = spec.not_before.map_or(i64::MIN, |at| at.unix_ms());
+        let not_before = spec.not_before.map_or(i64::MIN, Timestamp::unix_ms);
         let secret_ends = secret_ends(secret, at);
         let (own, management) = match &spec.rights {
             Rights::Api { grants } => (grants.as_deref().map(|grants| self.grants(grants)), None),
@@ -194,7 +195,7 @@ impl Policies {
 /// When a secret ends. What has ended by the time of the batch has ended for good, so that all old secrets of keys
 /// that say the same share their terms.
 fn secret_ends(secret: &KeySecret, batch_at: i64) -> i64 {
-    match secret.expires_at.map(|at| at.unix_ms()) {
+    match secret.expires_at.map(Timestamp::unix_ms) {
         None => i64::MAX,
         Some(ends) if ends <= batch_at => i64::MIN,
         Some(ends) => ends,

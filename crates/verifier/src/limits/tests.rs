@@ -54,7 +54,7 @@ proptest! {
         for (wait, share) in calls {
             // Waits and costs in thousandths of the window and of the bucket.
             now += u64::try_from(per_ns * u128::from(wait * wait) / 3_000_000).unwrap();
-            let cost = (u128::from(max) * u128::from(share) / 1_000).max(1) as u64;
+            let cost = u64::try_from(u128::from(max) * u128::from(share) / 1_000).unwrap().max(1);
             if admits(&cell, &limit, cost, now) {
                 admitted.push((now, cost));
             }
