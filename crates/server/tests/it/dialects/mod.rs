@@ -4,6 +4,7 @@ mod gjirafa;
 mod onenet;
 mod partoo;
 mod replay;
+mod schema;
 mod sdk;
 mod tencent;
 
