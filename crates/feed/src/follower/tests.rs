@@ -67,6 +67,13 @@ impl Log {
         revision
     }
 
+    fn commit_many(&self, count: usize) -> Revision {
+        for _ in 0..count {
+            self.commit();
+        }
+        self.head()
+    }
+
     fn head(&self) -> Revision {
         Revision(self.batches.lock().unwrap().len() as u64)
     }
@@ -131,7 +138,7 @@ async fn a_commit_is_applied_without_waiting_for_the_poll() {
 async fn losing_every_hint_costs_time_and_nothing_else() {
     let log = Log::new(Hints::Lost);
     let (follower, _verifier) = follow(&log).await;
-    let revision = (0..50).map(|_| log.commit()).last().unwrap();
+    let revision = log.commit_many(50);
     let applied = follower.applied().wait_for(revision, POLL * 3).await;
     assert_eq!(applied, Ok(revision));
 }
@@ -141,7 +148,7 @@ async fn hints_that_are_lost_repeated_late_or_empty_end_in_the_same_index() {
     let log = Log::new(Hints::Wild);
     let (follower, verifier) = follow(&log).await;
     for burst in 1..60 {
-        let revision = (0..burst).map(|_| log.commit()).last().unwrap();
+        let revision = log.commit_many(burst);
         if burst % 7 == 0 {
             assert_eq!(follower.applied().wait_for(revision, POLL * 3).await, Ok(revision));
         }
@@ -155,7 +162,7 @@ async fn hints_that_are_lost_repeated_late_or_empty_end_in_the_same_index() {
 async fn a_feed_that_does_not_reach_back_is_loaded_anew() {
     let log = Log::new(Hints::Lost);
     let (follower, _verifier) = follow(&log).await;
-    let revision = (0..10).map(|_| log.commit()).last().unwrap();
+    let revision = log.commit_many(10);
     log.forgotten.store(5, Ordering::Relaxed);
     assert_eq!(follower.applied().wait_for(revision, POLL * 3).await, Ok(revision));
     assert_eq!(log.snapshots.load(Ordering::Relaxed), 2);
@@ -182,6 +189,5 @@ async fn waiting_for_what_never_comes_ends_in_time_and_with_the_follower() {
     let wanted = Revision(9);
     assert_eq!(applied.wait_for(wanted, POLL).await, Err(NotApplied { wanted, have: Revision(0) }));
     drop(follower);
-    let long = POLL * 1_000_000;
-    assert_eq!(applied.wait_for(wanted, long).await, Err(NotApplied { wanted, have: Revision(0) }));
+    assert_eq!(applied.wait_for(wanted, POLL * 1_000_000).await, Err(NotApplied { wanted, have: Revision(0) }));
 }
