@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use keywright_model::access::Access;
 use keywright_model::address::AddressSet;
-use keywright_model::admin::{AdminAction, AdminRights};
+use keywright_model::admin::{AdminAction, AdminRights, Reach};
 use keywright_model::change::NounRef;
 use keywright_model::denial::Denial;
 use keywright_model::digest::Digest;
-use keywright_model::id::{KeyId, KeyspaceId, OrgId};
-use keywright_model::key::{Key, KeyState, Rights, SecretStatus};
+use keywright_model::id::{KeyId, KeyspaceId, OrgId, SecretId};
+use keywright_model::key::{Key, KeySecret, KeyState, Rights, SecretStatus};
 use keywright_model::noun::Actor;
 use keywright_model::secret::{Form, SECRET_BYTES_MAX, Secret, form};
 use keywright_store::{Expect, Lookup, Noun};
@@ -44,7 +44,13 @@ pub struct Caller {
 #[derive(Clone, Debug)]
 pub(crate) enum Who {
     Root,
-    Key { key: Arc<Key>, admin: AdminRights, grantable: Access },
+    /// `secret` is the one that was presented: it is tested again with the key.
+    Key {
+        key: Arc<Key>,
+        secret: SecretId,
+        admin: AdminRights,
+        grantable: Access,
+    },
 }
 
 impl Caller {
@@ -110,9 +116,30 @@ impl Caller {
 
     /// Whether a keyspace of its organization exists for it.
     pub(crate) fn reaches(&self, keyspace: KeyspaceId) -> bool {
+        self.reaches_in(self.org, keyspace)
+    }
+
+    /// Whether a keyspace of some organization exists for it.
+    pub(crate) fn reaches_in(&self, org: OrgId, keyspace: KeyspaceId) -> bool {
         match &self.who {
             Who::Root => true,
-            Who::Key { admin, .. } => admin.orgs.includes(self.org) && admin.keyspaces.includes(keyspace),
+            Who::Key { admin, .. } => admin.orgs.includes(org) && admin.keyspaces.includes(keyspace),
+        }
+    }
+
+    /// Whether it reaches every organization, those made later included.
+    pub(crate) fn reaches_all_orgs(&self) -> bool {
+        match &self.who {
+            Who::Root => true,
+            Who::Key { admin, .. } => admin.orgs == Reach::All,
+        }
+    }
+
+    /// Whether it reaches every keyspace of its organization, those made later included.
+    pub(crate) fn reaches_all(&self) -> bool {
+        match &self.who {
+            Who::Root => true,
+            Who::Key { admin, .. } => admin.keyspaces == Reach::All,
         }
     }
 }
@@ -132,12 +159,8 @@ impl Control {
         let Some(key) = self.find_key(Lookup::KeyByDigest(digest)).await? else {
             return self.root_caller(digest, org, origin).await;
         };
-        let used = key.secrets.iter().find(|s| s.material.as_ref().is_some_and(|m| m.digest == Some(digest)));
-        let status = used.and_then(|secret| key.secret_status_at(secret.id, self.clock.now()));
-        if !matches!(status, Some(SecretStatus::Current | SecretStatus::Overlapping)) {
-            return Err(unauthenticated(Some(Denial::Superseded)));
-        }
-        self.caller_of(key, org, origin).await
+        let secret = self.live_secret(&key, &digest)?;
+        self.caller_of(key, secret, org, origin).await
     }
 
     async fn root_caller(&self, digest: Digest, org: Option<&str>, origin: Origin) -> Result<Caller, Error> {
@@ -159,29 +182,50 @@ impl Control {
         let key = self.find_key(Lookup::KeyByAccessId(access_id.to_owned())).await?;
         let key = key.filter(|key| matches!(key.spec.rights, Rights::Management { .. }));
         let Some(key) = key else { return Err(Error::NotFound("key")) };
-        let now = self.clock.now();
-        let good = |status| matches!(status, Some(SecretStatus::Current | SecretStatus::Overlapping));
-        let live = key.secrets.iter().rev().filter(|secret| good(key.secret_status_at(secret.id, now)));
-        let signed = live
-            .filter_map(|secret| self.vault.reveal(&key, secret))
-            .any(|secret| check(secret.expose().as_bytes()));
-        if !signed {
+        let signed = |secret: &KeySecret| {
+            let kept = self.vault.reveal(&key, secret);
+            kept.is_some_and(|kept| check(kept.expose().as_bytes()))
+        };
+        let mut live = key.secrets.iter().rev().filter(|secret| self.is_live(&key, secret.id));
+        let Some(secret) = live.find(|secret| signed(secret)).map(|secret| secret.id) else {
             return Err(unauthenticated(Some(Denial::SignatureInvalid)));
-        }
-        self.caller_of(key, None, origin).await
+        };
+        self.caller_of(key, secret, None, origin).await
+    }
+
+    /// The secret of a key that has this digest, while it counts.
+    pub(crate) fn live_secret(&self, key: &Key, digest: &Digest) -> Result<SecretId, Error> {
+        let has = |secret: &&KeySecret| secret.material.as_ref().is_some_and(|m| m.digest == Some(*digest));
+        let used = key.secrets.iter().find(has).map(|secret| secret.id);
+        let live = used.filter(|secret| self.is_live(key, *secret));
+        live.ok_or_else(|| unauthenticated(Some(Denial::Superseded)))
+    }
+
+    fn is_live(&self, key: &Key, secret: SecretId) -> bool {
+        let status = key.secret_status_at(secret, self.clock.now());
+        matches!(status, Some(SecretStatus::Current | SecretStatus::Overlapping))
     }
 
     /// Reads the caller anew, after its rights have changed under a write.
     pub(crate) async fn refreshed(&self, caller: &Caller) -> Result<Caller, Error> {
-        let Some(id) = caller.key_id() else {
+        let Who::Key { key, secret, .. } = &caller.who else {
             return Ok(caller.clone());
         };
-        let key = self.key_by_id(id).await?.ok_or_else(|| unauthenticated(Some(Denial::Revoked)))?;
+        let key = self.key_by_id(key.id).await?.ok_or_else(|| unauthenticated(Some(Denial::Revoked)))?;
+        if !self.is_live(&key, *secret) {
+            return Err(unauthenticated(Some(Denial::Superseded)));
+        }
         let org = caller.org.to_string();
-        self.caller_of(key, Some(&org), caller.origin.clone()).await
+        self.caller_of(key, *secret, Some(&org), caller.origin.clone()).await
     }
 
-    async fn caller_of(&self, key: Key, org: Option<&str>, origin: Origin) -> Result<Caller, Error> {
+    async fn caller_of(
+        &self,
+        key: Key,
+        secret: SecretId,
+        org: Option<&str>,
+        origin: Origin,
+    ) -> Result<Caller, Error> {
         let Rights::Management { admin, grantable } = &key.spec.rights else {
             return Err(unauthenticated(None));
         };
@@ -206,7 +250,7 @@ impl Control {
                 named.ok_or(Error::NotFound("organization"))?.id
             }
         };
-        Ok(Caller { who: Who::Key { key: Arc::new(key), admin, grantable }, org, origin, expect })
+        Ok(Caller { who: Who::Key { key: Arc::new(key), secret, admin, grantable }, org, origin, expect })
     }
 
     /// Why a management key may not call now, from here.

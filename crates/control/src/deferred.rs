@@ -36,9 +36,16 @@ impl Workers {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let _admitted =
-            self.admitted.try_acquire().map_err(|_| Error::Throttled { retry_after_seconds: 1 })?;
-        let _running = self.running.acquire().await.map_err(|error| Error::Internal(error.into()))?;
+        let admitted = Arc::clone(&self.admitted)
+            .try_acquire_owned()
+            .map_err(|_| Error::Throttled { retry_after_seconds: 1 })?;
+        let running = Arc::clone(&self.running).acquire_owned().await;
+        let running = running.map_err(|error| Error::Internal(error.into()))?;
+        let work = move || {
+            // Held by the work itself, which goes on when whoever asked for it has gone away.
+            let _places = (admitted, running);
+            work()
+        };
         tokio::task::spawn_blocking(work).await.map_err(|error| Error::Internal(error.into()))
     }
 }

@@ -1,16 +1,16 @@
 //! Reading single nouns, and the names that views show.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keywright_model::admin::Reach;
 use keywright_model::change::NounRef;
-use keywright_model::id::{KeyId, OrgId};
+use keywright_model::id::{KeyId, KeyspaceId, OrgId};
 use keywright_model::key::{Key, Rights};
 use keywright_model::noun::{Keyspace, Org, Principal, Role};
 use keywright_model::view::Names;
 use keywright_store::{Lookup, Noun};
 
-use crate::{Control, Error};
+use crate::{Caller, Control, Error};
 
 impl Control {
     pub(crate) async fn noun_by_ref(&self, noun: NounRef) -> Result<Option<Noun>, Error> {
@@ -47,21 +47,25 @@ impl Control {
         Ok(noun.and_then(into_keyspace).filter(|keyspace| keyspace.org == org))
     }
 
-    /// The names that the views of these keys show.
-    pub(crate) async fn names_for(&self, keys: &[&Key]) -> Result<Names, Error> {
-        let mut wanted = std::collections::BTreeSet::new();
+    /// The names that the views of these keys show. What a management key reaches and the caller does not stays an
+    /// identifier: names of other tenants are nobody's business.
+    pub(crate) async fn names_for(&self, caller: &Caller, keys: &[&Key]) -> Result<Names, Error> {
+        let homes: BTreeSet<KeyspaceId> = keys.iter().map(|key| key.keyspace).collect();
+        let mut wanted: BTreeSet<NounRef> = keys.iter().map(|key| NounRef::Org(key.org)).collect();
+        wanted.extend(homes.iter().copied().map(NounRef::Keyspace));
         for key in keys {
-            wanted.extend([NounRef::Org(key.org), NounRef::Keyspace(key.keyspace)]);
-            if let Rights::Management { admin, .. } = &key.spec.rights {
-                if let Reach::Only(orgs) = &admin.orgs {
-                    wanted.extend(orgs.iter().copied().map(NounRef::Org));
-                }
-                if let Reach::Only(keyspaces) = &admin.keyspaces {
-                    wanted.extend(keyspaces.iter().copied().map(NounRef::Keyspace));
-                }
+            let Rights::Management { admin, .. } = &key.spec.rights else { continue };
+            if let Reach::Only(orgs) = &admin.orgs {
+                let seen = orgs.iter().copied().filter(|org| caller.reaches_org(*org));
+                wanted.extend(seen.map(NounRef::Org));
+            }
+            if let Reach::Only(keyspaces) = &admin.keyspaces {
+                wanted.extend(keyspaces.iter().copied().map(NounRef::Keyspace));
             }
         }
-        self.names_of(&wanted.into_iter().collect::<Vec<_>>()).await
+        let mut names = self.names_of(&wanted.into_iter().collect::<Vec<_>>()).await?;
+        names.keyspaces.retain(|id, (org, _)| homes.contains(id) || caller.reaches_in(*org, *id));
+        Ok(names)
     }
 
     pub(crate) async fn names_of(&self, refs: &[NounRef]) -> Result<Names, Error> {

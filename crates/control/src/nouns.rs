@@ -36,6 +36,9 @@ pub struct NounPage {
     pub next: Option<u128>,
 }
 
+/// How many nouns are read at a time, at least: some may not exist for the caller.
+const PAGE_MIN: usize = 100;
+
 /// What a kind of noun is called and which rights it takes.
 pub(crate) struct Kind {
     pub(crate) noun: &'static str,
@@ -131,18 +134,18 @@ impl Control {
     ) -> Result<NounPage, Error> {
         caller.require(kind(of).read)?;
         let org = (of != NounKind::Org).then_some(caller.org);
-        let mut query = NounQuery { kind: of, org, after, limit };
+        let wanted = limit.max(1);
+        // One more than is wanted tells whether the list goes on.
+        let mut query = NounQuery { kind: of, org, after, limit: wanted.saturating_add(1).max(PAGE_MIN) };
         let mut items = Vec::new();
         loop {
             let page = self.store.nouns_page(&query).await?;
-            query.after = page.items.last().map(|noun| bits(noun)).or(query.after);
-            let room = limit.saturating_sub(items.len());
-            let visible: Vec<Noun> =
-                page.items.into_iter().filter(|noun| exists_for(caller, noun)).take(room).collect();
-            items.extend(visible);
-            if items.len() >= limit || !page.more {
-                let next = if items.len() >= limit { items.last().map(bits) } else { None };
-                let next = next.filter(|_| page.more || items.len() >= limit);
+            query.after = page.items.last().map(bits).or(query.after);
+            items.extend(page.items.into_iter().filter(|noun| exists_for(caller, noun)));
+            if items.len() > wanted || !page.more {
+                let more = items.len() > wanted;
+                items.truncate(wanted);
+                let next = items.last().filter(|_| more).map(bits);
                 return Ok(NounPage { items: self.noun_records(items).await?, next });
             }
         }
@@ -187,6 +190,14 @@ impl Control {
             None => self.noun_by_ref(outcome.subject).await?.ok_or(Error::NotFound("noun"))?,
         };
         self.noun_record(noun).await
+    }
+}
+
+/// Whether a noun is a keyspace that wants `If-Match` on every write.
+const fn wants_if_match(noun: &Noun) -> bool {
+    match noun {
+        Noun::Keyspace(keyspace) => keyspace.spec.require_if_match,
+        Noun::Org(_) | Noun::Principal(_) | Noun::Role(_) | Noun::Plan(_) | Noun::Key(_) => false,
     }
 }
 

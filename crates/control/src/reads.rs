@@ -52,7 +52,9 @@ impl Control {
         let key = match &caller.who {
             Who::Root => Value::Null,
             Who::Key { key, .. } => Value::Object(
-                self.record(std::sync::Arc::clone(key), &std::collections::BTreeMap::new()).await?.view,
+                self.record(caller, std::sync::Arc::clone(key), &std::collections::BTreeMap::new())
+                    .await?
+                    .view,
             ),
         };
         view.insert("key".to_owned(), key);
@@ -63,10 +65,8 @@ impl Control {
     /// tells of all of them.
     pub async fn audit(&self, caller: &Caller, filter: &AuditFilter) -> Result<Page<AuditEntry>, Error> {
         caller.require(AdminAction::AuditRead)?;
-        if let Who::Key { admin, .. } = &caller.who {
-            if admin.keyspaces != keywright_model::admin::Reach::All {
-                return Err(Error::Forbidden { action: AdminAction::AuditRead });
-            }
+        if !caller.reaches_all() {
+            return Err(Error::Forbidden { action: AdminAction::AuditRead });
         }
         let AuditFilter { before, limit, subject, actor, verb, since, until } = filter.clone();
         let query = AuditQuery { org: caller.org, before, limit, subject, actor, verb, since, until };

@@ -1,10 +1,10 @@
 //! Who may hand out what. Every check goes through the model's effective access.
 
-use keywright_model::access::{Access, AccessSource, gained_beyond};
+use keywright_model::access::{Access, AccessSource, covers, gained_beyond};
 use keywright_model::admin::{AdminAction, AdminRights};
-use keywright_model::grant::Grant;
+use keywright_model::grant::{Effect, Grant};
 use keywright_model::id::RoleId;
-use keywright_model::key::{Key, KeySpec, Rights};
+use keywright_model::key::{Key, KeySpec, KeyState, Rights};
 use keywright_model::noun::{Principal, Role};
 use keywright_model::time::Timestamp;
 
@@ -31,13 +31,6 @@ pub(crate) fn access_of(spec: &KeySpec, around: &Surroundings) -> Access {
     })
 }
 
-/// The access that a key has at a moment: nothing while it does not verify.
-pub(crate) fn access_at(key: &Key, around: &Surroundings, now: Timestamp) -> Access {
-    let owner_enabled = around.owner.as_ref().is_none_or(|owner| owner.spec.enabled);
-    let active = key.state_at(now) == keywright_model::key::KeyState::Active && owner_enabled;
-    if active { access_of(&key.spec, around) } else { Access::nothing() }
-}
-
 /// A key's rights before or after a write, with what they rest on.
 #[derive(Clone, Copy)]
 pub(crate) struct Held<'a> {
@@ -45,17 +38,43 @@ pub(crate) struct Held<'a> {
     pub(crate) around: &'a Surroundings,
 }
 
+impl Held<'_> {
+    pub(crate) fn access(self) -> Access {
+        access_of(&self.key.spec, self.around)
+    }
+
+    /// Whether it verifies at a moment, as far as it and its owner decide.
+    pub(crate) fn is_usable_at(self, now: Timestamp) -> bool {
+        self.key.state_at(now) == KeyState::Active && self.is_owned_well()
+    }
+
+    /// What a difference shows: nothing while the key does not verify, but what it will have where it only has to begin.
+    pub(crate) fn access_shown_at(self, now: Timestamp) -> Access {
+        let begins = matches!(self.key.state_at(now), KeyState::Active | KeyState::Scheduled);
+        if begins && self.key.spec.enabled && self.is_owned_well() {
+            self.access()
+        } else {
+            Access::nothing()
+        }
+    }
+
+    fn is_owned_well(self) -> bool {
+        self.around.owner.as_ref().is_none_or(|owner| owner.spec.enabled)
+    }
+}
+
 /// Refuses a write by which the caller would hand out more than it may, or raise itself.
 ///
 /// Product access gained must lie within the caller's `grantable`. Whoever loosens when or from where a key is good
 /// (its expiry, start, addresses, switch or owner) must hold all of its access, since all of it is given again.
+/// So must whoever adds to a management key's `admin` or `grantable`: each counts only together with the other.
 pub(crate) fn check_gain(
     caller: &Caller,
     before: Option<Held<'_>>,
     after: Held<'_>,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let Who::Key { key: own, admin, grantable } = &caller.who else { return Ok(()) };
+    let Who::Key { key: own, admin, grantable, .. } = &caller.who else { return Ok(()) };
     let raises_itself = own.id == after.key.id;
     let ceiling = if raises_itself { Access::nothing() } else { grantable.clone() };
     let loosened = before.is_none_or(|before| loosens(before.key, after.key, now));
@@ -63,56 +82,60 @@ pub(crate) fn check_gain(
         return Err(Error::BeyondGrantable { gained: Vec::new() });
     }
     let held_before = before.filter(|_| !loosened);
-    let nothing = Access::nothing();
-    let access_before = held_before.map_or(nothing, |held| access_of(&held.key.spec, held.around));
-    within(&access_before, &access_of(&after.key.spec, after.around), &ceiling)?;
+    within(&held_before.map_or_else(Access::nothing, Held::access), &after.access(), &ceiling)?;
     let Rights::Management { admin: to, grantable: hands_out } = &after.key.spec.rights else {
         return Ok(());
     };
-    let from = held_before.and_then(|held| match &held.key.spec.rights {
-        Rights::Management { admin, grantable } => Some((admin, grantable)),
-        Rights::Api { .. } => None,
-    });
-    check_admin_gain(admin, from.map(|(admin, _)| admin), to, raises_itself)?;
-    let handed_out_before = from.map_or_else(Access::nothing, |(_, grants)| Access::from_grants(grants));
-    within(&handed_out_before, &Access::from_grants(hands_out), &ceiling)
-}
-
-fn check_admin_gain(
-    mine: &AdminRights,
-    from: Option<&AdminRights>,
-    to: &AdminRights,
-    itself: bool,
-) -> Result<(), Error> {
-    if from.is_some_and(|from| from.covers(to)) {
-        return Ok(());
+    if let Some(Rights::Management { admin: from, grantable }) = held_before.map(|held| &held.key.spec.rights)
+    {
+        let same_grants = grantable == hands_out
+            || covers(&Access::from_grants(grantable), &Access::from_grants(hands_out))?;
+        if from.covers(to) && same_grants {
+            return Ok(());
+        }
     }
-    // Only root hands the lease out: a key that holds it cannot pass it on.
-    let lease = to.actions.includes(AdminAction::FeedLease);
-    if itself || lease || !mine.covers(to) {
+    if raises_itself {
         return Err(Error::BeyondGrantable { gained: Vec::new() });
     }
-    Ok(())
+    check_holds_admin(admin, to)?;
+    within(&Access::nothing(), &Access::from_grants(hands_out), grantable)
+}
+
+/// Refuses what reaches beyond the caller's own `admin`.
+fn check_holds_admin(mine: &AdminRights, to: &AdminRights) -> Result<(), Error> {
+    // Only root hands the lease out: a key that holds it cannot pass it on.
+    let lease = to.actions.includes(AdminAction::FeedLease);
+    if lease || !mine.covers(to) { Err(Error::BeyondGrantable { gained: Vec::new() }) } else { Ok(()) }
 }
 
 /// Refuses a use of a key (a new secret, seeing one, bringing it back) by whoever does not hold all of its access.
 pub(crate) fn check_holds_all(caller: &Caller, held: Held<'_>) -> Result<(), Error> {
-    let Who::Key { key: own, admin, grantable } = &caller.who else { return Ok(()) };
+    let Who::Key { key: own, admin, grantable, .. } = &caller.who else { return Ok(()) };
     if own.id == held.key.id {
         return Ok(());
     }
-    within(&Access::nothing(), &access_of(&held.key.spec, held.around), grantable)?;
+    within(&Access::nothing(), &held.access(), grantable)?;
     let Rights::Management { admin: to, grantable: hands_out } = &held.key.spec.rights else { return Ok(()) };
-    check_admin_gain(admin, None, to, false)?;
+    check_holds_admin(admin, to)?;
     within(&Access::nothing(), &Access::from_grants(hands_out), grantable)
 }
 
 /// Refuses a change of a list of grants by which keys could gain more than the caller may hand out: an allow that is new,
 /// or a deny that is gone. A role's grants may be anybody's, so this asks for more than any one key would gain.
-pub(crate) fn check_grants_change(caller: &Caller, before: &[Grant], after: &[Grant]) -> Result<(), Error> {
+///
+/// Roles and principals belong to the whole organization: whoever is bound to keyspaces may add nothing to one that is
+/// there (`before`), since keys of other keyspaces may gain by it.
+pub(crate) fn check_grants_change(
+    caller: &Caller,
+    before: Option<&[Grant]>,
+    after: &[Grant],
+) -> Result<(), Error> {
     let Who::Key { grantable, .. } = &caller.who else { return Ok(()) };
-    within(&allows(before), &allows(after), grantable)?;
-    within(&denies(after), &denies(before), grantable)
+    let nothing = Access::nothing();
+    let ceiling = if before.is_some() && !caller.reaches_all() { &nothing } else { grantable };
+    let before = before.unwrap_or_default();
+    within(&allows(before), &allows(after), ceiling)?;
+    within(&denies(after), &denies(before), ceiling)
 }
 
 /// Refuses what reaches beyond the caller's `grantable` in what is gained from one access to another.
@@ -122,17 +145,17 @@ pub(crate) fn within(before: &Access, after: &Access, ceiling: &Access) -> Resul
 }
 
 fn allows(grants: &[Grant]) -> Access {
-    Access::from_grants(&with_effect(grants, keywright_model::grant::Effect::Allow))
+    Access::from_grants(&with_effect(grants, Effect::Allow))
 }
 
 /// What the denies cover, as an access of its own.
 fn denies(grants: &[Grant]) -> Access {
-    Access::from_grants(&with_effect(grants, keywright_model::grant::Effect::Deny))
+    Access::from_grants(&with_effect(grants, Effect::Deny))
 }
 
-fn with_effect(grants: &[Grant], effect: keywright_model::grant::Effect) -> Vec<Grant> {
+fn with_effect(grants: &[Grant], effect: Effect) -> Vec<Grant> {
     let chosen = grants.iter().filter(|grant| grant.effect == effect);
-    chosen.map(|grant| Grant { effect: keywright_model::grant::Effect::Allow, ..grant.clone() }).collect()
+    chosen.map(|grant| Grant { effect: Effect::Allow, ..grant.clone() }).collect()
 }
 
 /// Whether a write makes a key good at moments or from addresses where it was not.
@@ -156,7 +179,10 @@ fn loosens(before: &Key, after: &Key, now: Timestamp) -> bool {
 }
 
 /// Whether a write may make some verifier's old answer too generous, so that its caller must know when it is in force.
-pub(crate) fn takes_away(before: &Key, after: &Key, access_lost: bool) -> bool {
+pub(crate) fn takes_away(before: Held<'_>, after: Held<'_>) -> bool {
+    // What cannot be compared may have been lost.
+    let access_kept = covers(&after.access(), &before.access()).unwrap_or(false);
+    let (before, after) = (before.key, after.key);
     let (was, is) = (&before.spec, &after.spec);
     let only_adds = was.enabled <= is.enabled
         && was.expires_at == is.expires_at
@@ -174,5 +200,5 @@ pub(crate) fn takes_away(before: &Key, after: &Key, access_lost: bool) -> bool {
         (Rights::Management { admin: was, .. }, Rights::Management { admin: is, .. }) => is.covers(was),
         _ => true,
     };
-    access_lost || !only_adds || !admin
+    !access_kept || !only_adds || !admin
 }

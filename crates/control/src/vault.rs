@@ -27,7 +27,8 @@ const PEPPER_VERSION: u32 = 1;
 /// Holds what seals and digests secrets.
 pub struct Vault {
     master: SealingKey,
-    ring: RwLock<BTreeMap<String, (u32, SealingKey)>>,
+    /// By purpose and version. Older versions stay, for what they sealed.
+    ring: RwLock<BTreeMap<(String, u32), SealingKey>>,
     pepper: Pepper,
     entropy: Arc<dyn Entropy>,
 }
@@ -54,7 +55,7 @@ impl Vault {
     pub fn create(master: &SealingKey, entropy: &dyn Entropy) -> Vec<WrappedKey> {
         [PEPPER, AUDIT, REPLAY]
             .iter()
-            .map(|purpose| wrap(master, purpose, &SealingKey::generate(entropy), entropy))
+            .map(|purpose| wrap(master, purpose, 1, &SealingKey::generate(entropy), entropy))
             .collect()
     }
 
@@ -64,20 +65,15 @@ impl Vault {
         keyring: &[WrappedKey],
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, VaultError> {
-        let mut ring: BTreeMap<String, (u32, SealingKey)> = BTreeMap::new();
+        let mut ring = BTreeMap::new();
         for wrapped in keyring {
             let key = unwrap(&master, wrapped).map_err(|_| VaultError::WrongMasterKey)?;
-            let newest = ring.get(&wrapped.purpose).is_none_or(|(version, _)| *version < wrapped.version);
-            if newest {
-                ring.insert(wrapped.purpose.clone(), (wrapped.version, key));
-            }
+            ring.insert((wrapped.purpose.clone(), wrapped.version), key);
         }
-        for purpose in [PEPPER, AUDIT, REPLAY] {
-            if !ring.contains_key(purpose) {
-                return Err(VaultError::Incomplete(purpose));
-            }
+        for purpose in [AUDIT, REPLAY] {
+            newest(&ring, purpose).ok_or(VaultError::Incomplete(purpose))?;
         }
-        let (_, pepper) = ring.get(PEPPER).ok_or(VaultError::Incomplete(PEPPER))?;
+        let pepper = ring.get(&(PEPPER.to_owned(), PEPPER_VERSION)).ok_or(VaultError::Incomplete(PEPPER))?;
         let pepper = Pepper::new(pepper.as_bytes());
         Ok(Self { master, ring: RwLock::new(ring), pepper, entropy })
     }
@@ -89,14 +85,12 @@ impl Vault {
         hex::encode(hash.get(..8).unwrap_or_default())
     }
 
-    /// The keyring wrapped under another master key.
+    /// The keyring wrapped under another master key, every version. This vault goes on with the old one: open another.
     pub fn rewrap(&self, master: &SealingKey) -> Vec<WrappedKey> {
         let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
-        let entropy = self.entropy.as_ref();
-        let rewrapped = ring.iter().map(|(purpose, (version, key))| WrappedKey {
-            version: *version,
-            ..wrap_version(master, purpose, *version, key, entropy)
-        });
+        let rewrapped = ring
+            .iter()
+            .map(|((purpose, version), key)| wrap(master, purpose, *version, key, self.entropy.as_ref()));
         rewrapped.collect()
     }
 
@@ -114,7 +108,7 @@ impl Vault {
 
     /// The key of the audit's chain, for the store.
     pub fn audit_key(&self) -> [u8; 32] {
-        self.ring_key(AUDIT).map(|(_, key)| *key.as_bytes()).unwrap_or_default()
+        self.newest(AUDIT).map(|(_, key)| *key.as_bytes()).unwrap_or_default()
     }
 
     /// What a strong secret is found by.
@@ -122,21 +116,22 @@ impl Vault {
         self.pepper.digest(&SecretHash::of(secret))
     }
 
-    /// A data key for a keyspace that is being made; it counts once its write is committed and read back, or at once
-    /// in this process.
+    /// A data key for a keyspace that is being made. It counts once its write is committed and it is taken up.
     pub fn new_data_key(&self, keyspace: KeyspaceId) -> WrappedKey {
         let key = SealingKey::generate(self.entropy.as_ref());
-        let purpose = data_purpose(keyspace);
-        let wrapped = wrap(&self.master, &purpose, &key, self.entropy.as_ref());
-        self.ring.write().unwrap_or_else(PoisonError::into_inner).insert(purpose, (1, key));
-        wrapped
+        wrap(&self.master, &data_purpose(keyspace), 1, &key, self.entropy.as_ref())
     }
 
-    /// Takes up a data key that was read from the store.
+    /// Whether the data key of a keyspace was taken up.
+    pub fn has_data_key(&self, keyspace: KeyspaceId) -> bool {
+        self.newest(&data_purpose(keyspace)).is_some()
+    }
+
+    /// Takes up a key of the ring that was read from the store, or was just committed to it.
     pub fn adopt(&self, wrapped: &WrappedKey) -> Result<(), VaultError> {
         let key = unwrap(&self.master, wrapped).map_err(|_| VaultError::WrongMasterKey)?;
         let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-        ring.entry(wrapped.purpose.clone()).or_insert((wrapped.version, key));
+        ring.entry((wrapped.purpose.clone(), wrapped.version)).or_insert(key);
         Ok(())
     }
 
@@ -177,7 +172,7 @@ impl Vault {
     }
 
     fn seal(&self, keyspace: KeyspaceId, id: SecretId, purpose: Purpose, plain: &[u8]) -> Option<Sealed> {
-        let (key_version, key) = self.ring_key(&data_purpose(keyspace))?;
+        let (key_version, key) = self.newest(&data_purpose(keyspace))?;
         let (scope, id) = (keyspace.to_string(), id.to_string());
         Some(key.seal(
             &SealContext { purpose, scope: &scope, id: &id, key_version },
@@ -189,7 +184,7 @@ impl Vault {
     /// A secret in clear, if it was kept.
     pub fn reveal(&self, key: &Key, secret: &KeySecret) -> Option<Secret> {
         let sealed = secret.material.as_ref()?.secret_sealed.as_ref()?;
-        let (_, data_key) = self.ring_key(&data_purpose(key.keyspace))?;
+        let data_key = self.ring_key(&data_purpose(key.keyspace), sealed.key_version)?;
         let (scope, id) = (key.keyspace.to_string(), secret.id.to_string());
         let context =
             SealContext { purpose: Purpose::Secret, scope: &scope, id: &id, key_version: sealed.key_version };
@@ -199,7 +194,7 @@ impl Vault {
 
     /// Seals a secret for the replay of the call that made it.
     pub fn seal_replay(&self, scope: &[u8; 32], secret: &Secret) -> Option<Sealed> {
-        let (key_version, key) = self.ring_key(REPLAY)?;
+        let (key_version, key) = self.newest(REPLAY)?;
         let id = hex::encode(scope);
         let context = SealContext { purpose: Purpose::Replay, scope: REPLAY, id: &id, key_version };
         Some(key.seal(&context, secret.expose().as_bytes(), self.entropy.as_ref()))
@@ -207,7 +202,7 @@ impl Vault {
 
     /// Opens what [`Self::seal_replay`] made.
     pub fn open_replay(&self, scope: &[u8; 32], sealed: &Sealed) -> Option<Secret> {
-        let (_, key) = self.ring_key(REPLAY)?;
+        let key = self.ring_key(REPLAY, sealed.key_version)?;
         let id = hex::encode(scope);
         let context =
             SealContext { purpose: Purpose::Replay, scope: REPLAY, id: &id, key_version: sealed.key_version };
@@ -215,20 +210,26 @@ impl Vault {
         std::str::from_utf8(&plain).ok().map(Secret::new)
     }
 
-    fn ring_key(&self, purpose: &str) -> Option<(u32, SealingKey)> {
-        self.ring.read().unwrap_or_else(PoisonError::into_inner).get(purpose).cloned()
+    fn newest(&self, purpose: &str) -> Option<(u32, SealingKey)> {
+        newest(&self.ring.read().unwrap_or_else(PoisonError::into_inner), purpose)
     }
+
+    fn ring_key(&self, purpose: &str, version: u32) -> Option<SealingKey> {
+        let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
+        ring.get(&(purpose.to_owned(), version)).cloned()
+    }
+}
+
+fn newest(ring: &BTreeMap<(String, u32), SealingKey>, purpose: &str) -> Option<(u32, SealingKey)> {
+    let versions = (purpose.to_owned(), 0)..=(purpose.to_owned(), u32::MAX);
+    ring.range(versions).next_back().map(|((_, version), key)| (*version, key.clone()))
 }
 
 fn data_purpose(keyspace: KeyspaceId) -> String {
     format!("data:{keyspace}")
 }
 
-fn wrap(master: &SealingKey, purpose: &str, key: &SealingKey, entropy: &dyn Entropy) -> WrappedKey {
-    wrap_version(master, purpose, 1, key, entropy)
-}
-
-fn wrap_version(
+fn wrap(
     master: &SealingKey,
     purpose: &str,
     version: u32,

@@ -105,7 +105,7 @@ pub enum Enforced {
 }
 
 /// What a write would do.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Plan {
     /// The exact difference, field by field.
     pub changes: Vec<FieldChange>,
@@ -125,7 +125,16 @@ pub(crate) struct Decision {
     /// The secret that the answer carries.
     pub(crate) secret: Option<Secret>,
     pub(crate) takes_away: bool,
+    /// Only filled in for a dry run.
     pub(crate) plan: Plan,
+}
+
+impl Decision {
+    /// Whether a key's owner is made by the same write.
+    fn makes_owner(&self) -> bool {
+        let made = |change: &Change| matches!(change.noun(), NounRef::Principal(_));
+        matches!(self.subject, NounRef::Key(_)) && self.changes.iter().any(made)
+    }
 }
 
 /// What was written, or written once.
@@ -189,8 +198,11 @@ impl Control {
             if options.dry_run {
                 return Ok(Answer::Planned(decision.plan));
             }
+            let makes_owner = decision.makes_owner();
             match self.commit(&caller, decision, scope, options).await {
                 Ok(outcome) => return self.answered(outcome, options, value).await,
+                // Another write may have made the owner: the next round finds it.
+                Err(CommitError::Taken(_)) if makes_owner => {}
                 // Whoever named a version is told on the next round, by `check_version`, which one it is now.
                 Err(CommitError::Conflict(_) | CommitError::DanglingReference(_) | CommitError::Repeated) => {
                 }

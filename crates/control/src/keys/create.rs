@@ -50,7 +50,7 @@ impl Control {
     ) -> Result<Answer<KeyWithSecret>, Error> {
         let decide = async |caller: Caller| self.decide_create(&caller, &new, options).await;
         self.write(caller, options, decide, async |outcome| {
-            Ok(KeyWithSecret { record: self.written_key(&outcome).await?, secret: outcome.secret })
+            Ok(KeyWithSecret { record: self.written_key(caller, &outcome).await?, secret: outcome.secret })
         })
         .await
     }
@@ -92,7 +92,7 @@ impl Control {
             let secret = self.protected(&key, &keyspace, &raw).await?;
             key.secrets.push(secret);
         }
-        let decision = self.decided_new(key, around).await?;
+        let decision = self.decided_new(caller, options, key, around).await?;
         let made_owner = new_owner.map(|owner| Change::PrincipalChanged(owner.into()));
         let changes = made_owner.into_iter().chain(decision.changes).collect();
         let secret = Some(raw.secret);
@@ -153,6 +153,17 @@ impl Control {
         Ok(RawSecret { secret, custom: false, hint })
     }
 
+    /// Sees to it that the vault has a keyspace's data key: the keyspace may just have been made, here or by another node.
+    async fn take_up_data_key(&self, keyspace: KeyspaceId) -> Result<(), Error> {
+        if self.vault.has_data_key(keyspace) {
+            return Ok(());
+        }
+        for wrapped in self.store.keyring().await? {
+            self.vault.adopt(&wrapped).map_err(|error| Error::Internal(error.into()))?;
+        }
+        Ok(())
+    }
+
     /// Digests and seals a secret; Argon2id runs on a thread of its own.
     pub(crate) async fn protected(
         &self,
@@ -161,6 +172,7 @@ impl Control {
         raw: &RawSecret,
     ) -> Result<KeySecret, Error> {
         let id = SecretId::new(self.clock.now().unix_ms(), self.random_bits());
+        self.take_up_data_key(key.keyspace).await?;
         let keep = keyspace.spec.recoverable_secrets || must_keep(key);
         let material = if raw.custom {
             let (vault, keyspace, secret) =

@@ -32,7 +32,7 @@ impl Control {
         let next = before.next(caller, now);
         let after = Key { deleted_at: Some(now), revocation: next.revocation.clone().or(Some(end)), ..next };
         let around = before.around.clone();
-        self.decided("key.delete", &before, (after, around)).await
+        self.decided((caller, options), "key.delete", &before, (after, around)).await
     }
 
     /// Brings the record of a deleted key back. The key stays revoked.
@@ -43,7 +43,7 @@ impl Control {
         options: &WriteOptions,
     ) -> Result<Answer<KeyRecord>, Error> {
         let decide = async |caller: Caller| self.decide_undelete(&caller, key, options).await;
-        self.write(caller, options, decide, async |outcome| self.written_key(&outcome).await).await
+        self.write(caller, options, decide, async |outcome| self.written_key(caller, &outcome).await).await
     }
 
     async fn decide_undelete(
@@ -64,6 +64,6 @@ impl Control {
         before.check_version(options)?;
         let after = Key { deleted_at: None, ..before.next(caller, now) };
         let around = before.around.clone();
-        self.decided("key.undelete", &before, (after, around)).await
+        self.decided((caller, options), "key.undelete", &before, (after, around)).await
     }
 }

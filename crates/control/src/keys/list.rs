@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use super::{KeyRecord, KeyRef};
 use crate::caller::Who;
-use crate::rights::access_at;
+use crate::rights::Held;
 use crate::{Caller, Control, Error};
 
 /// Which keys to list.
@@ -52,11 +52,14 @@ pub struct KeyPage {
 /// How many keys one call looks at for `can`.
 const CAN_SCAN_MAX: usize = 2_000;
 
+/// How many of them it reads at a time, at least.
+const CAN_PAGE: usize = 200;
+
 impl Control {
     /// One key.
     pub async fn key(&self, caller: &Caller, key: &KeyRef) -> Result<KeyRecord, Error> {
         let loaded = self.load_for(caller, key, AdminAction::KeysRead).await?;
-        self.record(Arc::new(loaded.key), &loaded.last_used).await
+        self.record(caller, Arc::new(loaded.key), &loaded.last_used).await
     }
 
     /// The key that a secret belongs to, in the caller's organization: found a leaked one.
@@ -68,27 +71,28 @@ impl Control {
     pub async fn keys(&self, caller: &Caller, list: &KeyList) -> Result<KeyPage, Error> {
         let keyspaces = self.listed_keyspaces(caller, list.keyspace.as_deref()).await?;
         let now = self.clock.now();
-        let mut query = KeyQuery { org: caller.org, keyspaces, now, ..list.query.clone() };
+        let wanted = list.query.limit.max(1);
+        let limit = if list.can.is_some() { wanted.max(CAN_PAGE) } else { wanted };
+        let mut query = KeyQuery { org: caller.org, keyspaces, now, limit, ..list.query.clone() };
         let (mut items, mut scanned) = (Vec::new(), 0);
         loop {
             let page = self.store.keys_page(&query).await?;
-            scanned += page.items.len();
             for key in page.items {
-                query.after = Some(key.id);
+                (query.after, scanned) = (Some(key.id), scanned + 1);
                 if self.can(&key, list.can.as_ref()).await? {
                     items.push(key);
                 }
-                if items.len() == list.query.limit {
+                if items.len() == wanted {
                     break;
                 }
             }
-            let full = items.len() >= list.query.limit || scanned >= CAN_SCAN_MAX;
+            let full = items.len() >= wanted || scanned >= CAN_SCAN_MAX;
             if full || !page.more {
                 // With a filter of ours, a full page may end inside what the store gave.
                 let next = (page.more || full).then_some(query.after).flatten();
                 return Ok(KeyPage {
                     next: self.more_after(&query, next).await?,
-                    items: self.records(items).await?,
+                    items: self.records(caller, items).await?,
                 });
             }
         }
@@ -109,15 +113,15 @@ impl Control {
             return Ok(false);
         }
         let around = self.surroundings(key.keyspace, &key.spec).await?;
-        let access = access_at(key, &around, self.clock.now());
-        let usable = key.state_at(self.clock.now()) == keywright_model::key::KeyState::Active;
-        Ok(usable && can.action.as_ref().is_none_or(|action| access.allows(action, &can.resource)))
+        let held = Held { key, around: &around };
+        let allowed = |action| held.access().allows(action, &can.resource);
+        Ok(held.is_usable_at(self.clock.now()) && can.action.as_ref().is_none_or(allowed))
     }
 
-    async fn records(&self, keys: Vec<Key>) -> Result<Vec<KeyRecord>, Error> {
+    async fn records(&self, caller: &Caller, keys: Vec<Key>) -> Result<Vec<KeyRecord>, Error> {
         let ids: Vec<KeyId> = keys.iter().map(|key| key.id).collect();
         let last_used = self.store.last_used(&ids).await?;
-        let names = self.names_for(&keys.iter().collect::<Vec<_>>()).await?;
+        let names = self.names_for(caller, &keys.iter().collect::<Vec<_>>()).await?;
         let now = self.clock.now();
         let record = |(key, used): (Key, keywright_store::LastUsed)| {
             let view = key_view(&key, &names, &used.secrets, now);

@@ -12,12 +12,12 @@ mod update;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use keywright_model::access::{AccessChange, difference};
+use keywright_model::access::{Access, difference};
 use keywright_model::admin::AdminAction;
 use keywright_model::change::{Change, NounRef};
 use keywright_model::document::field_changes;
 use keywright_model::id::{KeyId, KeyspaceId, SecretId};
-use keywright_model::key::{Key, SECRETS_MAX};
+use keywright_model::key::{Key, KeySecret, SECRETS_MAX};
 use keywright_model::secret::Secret;
 use keywright_model::time::Timestamp;
 use keywright_model::view::key_view;
@@ -25,8 +25,8 @@ use keywright_store::{Expect, Lookup};
 use serde_json::{Map, Value};
 
 use crate::lookup::Surroundings;
-use crate::rights::{Held, access_at, takes_away};
-use crate::write::{Decision, Outcome, Plan};
+use crate::rights::{Held, takes_away};
+use crate::write::{Decision, Outcome, Plan, WriteOptions};
 use crate::{Caller, Control, Error};
 
 pub use create::{NewKey, NewSecret};
@@ -121,16 +121,17 @@ impl Control {
     /// A key as clients see it now.
     pub(crate) async fn record(
         &self,
+        caller: &Caller,
         key: Arc<Key>,
         last_used: &BTreeMap<SecretId, Timestamp>,
     ) -> Result<KeyRecord, Error> {
-        let names = self.names_for(&[&key]).await?;
+        let names = self.names_for(caller, &[&key]).await?;
         let view = key_view(&key, &names, last_used, self.clock.now());
         Ok(KeyRecord { key, view })
     }
 
     /// The key that a write was about, after it.
-    pub(crate) async fn written_key(&self, outcome: &Outcome) -> Result<KeyRecord, Error> {
+    pub(crate) async fn written_key(&self, caller: &Caller, outcome: &Outcome) -> Result<KeyRecord, Error> {
         let NounRef::Key(id) = outcome.subject else {
             return Err(Error::internal("a key's write about something else"));
         };
@@ -143,65 +144,82 @@ impl Control {
             None => Arc::new(self.key_by_id(id).await?.ok_or(Error::NotFound("key"))?),
         };
         let last_used = self.store.last_used(&[id]).await?.pop().unwrap_or_default().secrets;
-        self.record(key, &last_used).await
+        self.record(caller, key, &last_used).await
     }
 
     /// What a change of a key shows and rests on. Nothing is written when nothing would be different.
     pub(crate) async fn decided(
         &self,
+        (caller, options): (&Caller, &WriteOptions),
         verb: &'static str,
         before: &LoadedKey,
         after: (Key, Surroundings),
     ) -> Result<Decision, Error> {
-        let now = self.clock.now();
-        let (after, around) = after;
-        let names = self.names_for(&[&before.key, &after]).await?;
-        let changes = field_changes(
-            &key_view(&before.key, &names, &before.last_used, now),
-            &key_view(&after, &names, &before.last_used, now),
-        );
-        let access =
-            difference(&access_at(&before.key, &before.around, now), &access_at(&after, &around, now))?;
-        let takes_away = takes_away(&before.key, &after, !access.lost.is_empty());
-        let mut expect = vec![Expect::Version(NounRef::Key(before.key.id), before.key.meta.version)];
+        let (key, around) = after;
+        let after = Held { key: &key, around: &around };
+        let plan = if options.dry_run {
+            let now = self.clock.now();
+            let names = self.names_for(caller, &[&before.key, &key]).await?;
+            let view = |key| key_view(key, &names, &before.last_used, now);
+            Plan {
+                changes: field_changes(&view(&before.key), &view(&key)),
+                access: difference(&before.held().access_shown_at(now), &after.access_shown_at(now))?,
+            }
+        } else {
+            Plan::default()
+        };
+        let takes_away = takes_away(before.held(), after);
+        let subject = NounRef::Key(key.id);
+        let mut expect = vec![Expect::Version(subject, before.key.meta.version)];
         expect.extend(rests_on(&before.around));
-        expect.extend(rests_on(&around));
-        expect.dedup();
-        let different = before.key.spec != after.spec
-            || before.key.secrets != after.secrets
-            || before.key.revocation != after.revocation
-            || before.key.deleted_at != after.deleted_at;
-        let id = after.id;
+        expect
+            .extend(rests_on(&around).into_iter().filter(|more| !expect.contains(more)).collect::<Vec<_>>());
+        let different = before.key.spec != key.spec
+            || before.key.secrets != key.secrets
+            || before.key.revocation != key.revocation
+            || before.key.deleted_at != key.deleted_at;
+        let changes = if different { vec![Change::KeyChanged(Arc::new(key))] } else { Vec::new() };
         Ok(Decision {
             verb,
-            subject: NounRef::Key(id),
+            subject,
             expect,
-            changes: if different { vec![Change::KeyChanged(Arc::new(after))] } else { Vec::new() },
+            changes,
             wrapped_keys: Vec::new(),
             secret: None,
             takes_away,
-            plan: Plan { changes, access },
+            plan,
         })
     }
 
     /// What a key that is being made shows and rests on.
-    pub(crate) async fn decided_new(&self, key: Key, around: Surroundings) -> Result<Decision, Error> {
-        let now = self.clock.now();
-        let names = self.names_for(&[&key]).await?;
-        let mut view = key_view(&key, &names, &BTreeMap::new(), now);
-        // What is only known once it is written.
-        for unknown in ["id", "number", "secrets", "created_at", "created_by"] {
-            view.remove(unknown);
-        }
-        let access = difference(&keywright_model::access::Access::nothing(), &access_at(&key, &around, now))?;
+    pub(crate) async fn decided_new(
+        &self,
+        caller: &Caller,
+        options: &WriteOptions,
+        key: Key,
+        around: Surroundings,
+    ) -> Result<Decision, Error> {
+        let plan = if options.dry_run {
+            let now = self.clock.now();
+            let names = self.names_for(caller, &[&key]).await?;
+            let mut view = key_view(&key, &names, &BTreeMap::new(), now);
+            // What is only known once it is written.
+            for unknown in ["id", "number", "secrets", "created_at", "created_by"] {
+                view.remove(unknown);
+            }
+            let access = Held { key: &key, around: &around }.access_shown_at(now);
+            Plan {
+                changes: field_changes(&Map::new(), &view),
+                access: difference(&Access::nothing(), &access)?,
+            }
+        } else {
+            Plan::default()
+        };
         Ok(Decision {
             verb: "key.create",
             subject: NounRef::Key(key.id),
             expect: rests_on(&around),
-            plan: Plan {
-                changes: field_changes(&Map::new(), &view),
-                access: AccessChange { lost: Vec::new(), ..access },
-            },
+            plan,
             changes: vec![Change::KeyChanged(Arc::new(key))],
             wrapped_keys: Vec::new(),
             secret: None,
@@ -222,11 +240,19 @@ pub(crate) fn rests_on(around: &Surroundings) -> Vec<Expect> {
     expect
 }
 
-/// Adds a secret as the current one, and lets the oldest go when there are too many.
-pub(crate) fn push_secret(key: &mut Key, secret: keywright_model::key::KeySecret) {
+/// Adds a secret as the current one. When there are too many, the oldest that has ended is let go; one that still counts
+/// is not.
+pub(crate) fn push_secret(key: &mut Key, secret: KeySecret, now: Timestamp) -> Result<(), Error> {
+    if key.secrets.len() >= SECRETS_MAX {
+        let has_ended = |old: &KeySecret| old.expires_at.is_some_and(|at| at <= now);
+        let ended = key.secrets.iter().position(has_ended).ok_or(Error::WrongState {
+            code: "too_many_secrets",
+            detail: "too many of the key's secrets still count; expire some, or rotate without an overlap",
+        })?;
+        key.secrets.remove(ended);
+    }
     key.secrets.push(secret);
-    let surplus = key.secrets.len().saturating_sub(SECRETS_MAX);
-    key.secrets.drain(..surplus);
+    Ok(())
 }
 
 impl LoadedKey {
@@ -246,7 +272,7 @@ impl LoadedKey {
     }
 
     /// Tests `If-Match` as the keyspace wants it.
-    pub(crate) fn check_version(&self, options: &crate::WriteOptions) -> Result<(), Error> {
+    pub(crate) fn check_version(&self, options: &WriteOptions) -> Result<(), Error> {
         Control::check_version(options, self.around.keyspace.spec.require_if_match, self.key.meta.version)
     }
 }

@@ -1,12 +1,13 @@
 //! From what a client wrote to what a key is: owners, roles, plans, names and the keyspace's policy. Every fault at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
 
-use keywright_model::admin::Reach;
+use keywright_model::admin::{AdminRights, Reach};
 use keywright_model::change::NounRef;
 use keywright_model::document::{KeyDraft, OwnerDraft, ReachDraft};
 use keywright_model::fault::Faults;
-use keywright_model::grant::Grant;
+use keywright_model::grant::{ActionPattern, Effect, Grant, ResourcePattern};
 use keywright_model::id::{KeyspaceId, OrgId};
 use keywright_model::key::{KeySpec, Rights};
 use keywright_model::noun::{Keyspace, Meta, Principal, PrincipalKind, PrincipalSpec};
@@ -35,6 +36,7 @@ impl Control {
         before: Option<&KeySpec>,
     ) -> Result<Resolved, Error> {
         let KeyDraft { mut spec, owner, reach } = draft;
+        spec.owner = None;
         let mut faults = Faults::new();
         let mut new_owner = None;
         match owner {
@@ -53,7 +55,11 @@ impl Control {
         }
         if let Some((reach, Rights::Management { admin, .. })) = reach.map(|reach| (reach, &mut spec.rights))
         {
-            (admin.orgs, admin.keyspaces) = self.resolve_reach(caller, &reach, &mut faults).await?;
+            let kept = before.and_then(|before| match &before.rights {
+                Rights::Management { admin, .. } => Some(admin),
+                Rights::Api { .. } => None,
+            });
+            (admin.orgs, admin.keyspaces) = self.resolve_reach(caller, &reach, kept, &mut faults).await?;
         }
         self.check_references(caller, &spec, new_owner.as_ref(), &mut faults).await?;
         check_policy(keyspace, &spec, before, self.clock.now(), &mut faults);
@@ -141,77 +147,102 @@ impl Control {
             let plan_index = index.checked_sub(spec.roles.len());
             match plan_index {
                 None => {
-                    faults.add(format!("/roles/{index}"), "unknown_role", "no such role in this organization")
+                    faults.add(
+                        format!("/roles/{index}"),
+                        "unknown_role",
+                        "no such role in this organization",
+                    );
                 }
                 Some(at) if at < spec.plans.len() => {
-                    faults.add(format!("/plans/{at}"), "unknown_plan", "no such plan in this organization")
+                    faults.add(format!("/plans/{at}"), "unknown_plan", "no such plan in this organization");
                 }
                 Some(_) => {
-                    faults.add("/owner", "unknown_principal", "no such principal in this organization")
+                    faults.add("/owner", "unknown_principal", "no such principal in this organization");
                 }
             }
         }
         Ok(())
     }
 
-    /// Names become identifiers once, here, so that renaming a noun later hands nobody's reach to another.
+    /// Names become identifiers once, here, so that renaming a noun later hands nobody's reach to another. A caller names
+    /// what exists for it; what a key reached before (`kept`) stays, by identifier, whoever changes the key.
     async fn resolve_reach(
         &self,
         caller: &Caller,
         reach: &ReachDraft,
+        kept: Option<&AdminRights>,
         faults: &mut Faults,
     ) -> Result<(Reach<OrgId>, Reach<KeyspaceId>), Error> {
-        let mut orgs = Reach::nothing();
-        for (index, name) in reach.orgs.iter().enumerate() {
-            match (name.as_str(), &mut orgs) {
-                ("*", _) => orgs = Reach::All,
-                (_, Reach::All) => {}
-                (name, Reach::Only(ids)) => match self.visible_org(caller, name).await? {
-                    Some(id) => drop(ids.insert(id)),
-                    None => faults.add(
+        let mut orgs = BTreeSet::new();
+        for (index, name) in reach.orgs.iter().enumerate().filter(|(_, name)| *name != "*") {
+            let id = self.visible_org(caller, name).await?;
+            match id.or_else(|| kept_id(kept.map(|kept| &kept.orgs), name)) {
+                Some(id) => drop(orgs.insert(id)),
+                None => {
+                    faults.add(
                         format!("/admin/orgs/{index}"),
                         "unknown_organization",
                         "no such organization",
-                    ),
-                },
-            }
-        }
-        let homes: Vec<OrgId> = match &orgs {
-            Reach::All => vec![caller.org],
-            Reach::Only(ids) => ids.iter().copied().collect(),
-        };
-        let mut keyspaces = Reach::nothing();
-        for (index, name) in reach.keyspaces.iter().enumerate() {
-            if name == "*" {
-                keyspaces = Reach::All;
-                break;
-            }
-            let Reach::Only(ids) = &mut keyspaces else { break };
-            let mut known = false;
-            for home in &homes {
-                if let Some(keyspace) = self.keyspace_named(*home, name).await? {
-                    known = ids.insert(keyspace.id) || known;
+                    );
                 }
             }
-            if !known {
-                faults.add(
-                    format!("/admin/keyspaces/{index}"),
-                    "unknown_keyspace",
-                    "no such keyspace in these organizations",
-                );
-            }
         }
-        Ok((orgs, keyspaces))
+        let all_orgs = reach.orgs.iter().any(|name| name == "*");
+        let homes = if all_orgs { BTreeSet::from([caller.org]) } else { orgs.clone() };
+        let mut keyspaces = BTreeSet::new();
+        for (index, name) in reach.keyspaces.iter().enumerate().filter(|(_, name)| *name != "*") {
+            let mut ids = self.visible_keyspaces(caller, &homes, all_orgs, name).await?;
+            ids.extend(kept_id(kept.map(|kept| &kept.keyspaces), name));
+            if ids.is_empty() {
+                let detail = "no such keyspace in these organizations";
+                faults.add(format!("/admin/keyspaces/{index}"), "unknown_keyspace", detail);
+            }
+            keyspaces.extend(ids);
+        }
+        let all_keyspaces = reach.keyspaces.iter().any(|name| name == "*");
+        Ok((
+            if all_orgs { Reach::All } else { Reach::Only(orgs) },
+            if all_keyspaces { Reach::All } else { Reach::Only(keyspaces) },
+        ))
     }
 
     async fn visible_org(&self, caller: &Caller, name: &str) -> Result<Option<OrgId>, Error> {
-        let org = self.org_named(name).await?;
-        let visible = |id: OrgId| id == caller.org || caller.is_root() || caller.reaches_org(id);
-        Ok(org.map(|org| org.id).filter(|id| visible(*id)))
+        let org = self.org_named(name).await?.map(|org| org.id);
+        Ok(org.filter(|id| *id == caller.org || caller.reaches_org(*id)))
+    }
+
+    /// The keyspaces that a text means: one by identifier, or by name one in each organization that is reached.
+    async fn visible_keyspaces(
+        &self,
+        caller: &Caller,
+        homes: &BTreeSet<OrgId>,
+        anywhere: bool,
+        name: &str,
+    ) -> Result<Vec<KeyspaceId>, Error> {
+        let mut found = Vec::new();
+        if let Ok(id) = name.parse() {
+            let keyspace = self.noun_by_ref(NounRef::Keyspace(id)).await?.and_then(into_keyspace);
+            found.extend(keyspace.filter(|keyspace| anywhere || homes.contains(&keyspace.org)));
+        } else {
+            for home in homes {
+                found.extend(self.keyspace_named(*home, name).await?);
+            }
+        }
+        let visible = found.iter().filter(|keyspace| caller.reaches_in(keyspace.org, keyspace.id));
+        Ok(visible.map(|keyspace| keyspace.id).collect())
     }
 }
 
+/// The noun of an old reach that a text names by identifier.
+fn kept_id<Id: Ord + Copy + FromStr>(kept: Option<&Reach<Id>>, text: &str) -> Option<Id> {
+    let Reach::Only(ids) = kept? else { return None };
+    text.parse().ok().filter(|id| ids.contains(id))
+}
+
 /// Tests a key against its keyspace's policy: what the write changes, not what older keys were allowed.
+///
+/// The policy is about what is written on the key itself. Roles are the organization's and may change at any time: what
+/// they bring is not looked at, and neither is `scope`, which gives nothing.
 fn check_policy(
     keyspace: &Keyspace,
     spec: &KeySpec,
@@ -224,10 +255,10 @@ fn check_policy(
         let latest = policy.max_lifetime_seconds.map(|seconds| now.plus_seconds(seconds));
         match (spec.expires_at, latest) {
             (None, _) if policy.require_expiry => {
-                faults.add("/expires_at", "expiry_required", "this keyspace wants every key to expire")
+                faults.add("/expires_at", "expiry_required", "this keyspace wants every key to expire");
             }
             (None, Some(_)) => {
-                faults.add("/expires_at", "expiry_required", "this keyspace limits how long a key lives")
+                faults.add("/expires_at", "expiry_required", "this keyspace limits how long a key lives");
             }
             (Some(at), Some(latest)) if at > latest => {
                 faults.add(
@@ -239,9 +270,7 @@ fn check_policy(
             _ => {}
         }
     }
-    if before.is_some_and(|before| before.rights == spec.rights && before.scope == spec.scope)
-        || !policy.forbid_wildcards
-    {
+    if before.is_some_and(|before| before.rights == spec.rights) || !policy.forbid_wildcards {
         return;
     }
     let (field, grants): (&str, &[Grant]) = match &spec.rights {
@@ -249,9 +278,9 @@ fn check_policy(
         Rights::Management { grantable, .. } => ("grantable", grantable),
     };
     for (index, grant) in grants.iter().enumerate() {
-        let wild = grant.actions.iter().any(|action| action.has_wildcard())
-            || grant.resources.iter().any(|resource| resource.has_wildcard());
-        if wild && grant.effect == keywright_model::grant::Effect::Allow {
+        let wild = grant.actions.iter().any(ActionPattern::has_wildcard)
+            || grant.resources.iter().any(ResourcePattern::has_wildcard);
+        if wild && grant.effect == Effect::Allow {
             faults.add(
                 format!("/{field}/{index}"),
                 "wildcard_forbidden",

@@ -1,15 +1,16 @@
 //! See a recoverable secret again.
 
-use keywright_model::access::AccessChange;
+use keywright_model::access::Access;
 use keywright_model::admin::AdminAction;
 use keywright_model::change::NounRef;
 use keywright_model::id::SecretId;
-use keywright_model::key::Key;
+use keywright_model::key::{Key, KeyKind};
 use keywright_model::secret::Secret;
 use keywright_store::Expect;
 
-use super::KeyRef;
-use crate::rights::check_holds_all;
+use super::{KeyRef, rests_on};
+use crate::caller::Who;
+use crate::rights::{check_holds_all, within};
 use crate::write::{Answer, Decision, Plan, WriteOptions};
 use crate::{Caller, Control, Error};
 
@@ -48,25 +49,33 @@ impl Control {
             detail: "this secret was not kept; rotate the key to get a new one",
         })?;
         let subject = NounRef::Key(loaded.key.id);
+        let mut expect = vec![Expect::Version(subject, loaded.key.meta.version)];
+        expect.extend(rests_on(&loaded.around));
         Ok(Decision {
             verb: "key.reveal",
             subject,
-            expect: vec![Expect::Version(subject, loaded.key.meta.version)],
+            expect,
             changes: Vec::new(),
             wrapped_keys: Vec::new(),
             secret: Some(plain),
             takes_away: false,
-            plan: Plan { changes: Vec::new(), access: AccessChange::default() },
+            plan: Plan::default(),
         })
     }
 
-    /// The current secret of a key that a wire's own answer carries, where the keyspace keeps it recoverable and the
-    /// caller may see it. The write or reading that it belongs to is what the audit names.
+    /// The current secret of an API key that a wire's own answer carries, where the keyspace keeps it recoverable and the
+    /// caller may see it. The write that it belongs to is what the audit names. Since it does not look up what the key's
+    /// rights rest on, it is only for whoever may hand out everything.
     pub fn recoverable_secret(&self, caller: &Caller, key: &Key) -> Option<Secret> {
         let current = key.current_secret().filter(|secret| secret.recoverable)?;
-        caller
-            .may_in(AdminAction::KeysReveal, Some(key.keyspace))
-            .then(|| self.vault.reveal(key, current))
-            .flatten()
+        let hands_out_all = match &caller.who {
+            Who::Root => true,
+            Who::Key { grantable, .. } => {
+                key.spec.rights.kind() == KeyKind::Api
+                    && within(&Access::nothing(), &Access::everything(), grantable).is_ok()
+            }
+        };
+        let may = hands_out_all && caller.may_in(AdminAction::KeysReveal, Some(key.keyspace));
+        may.then(|| self.vault.reveal(key, current)).flatten()
     }
 }

@@ -1,9 +1,9 @@
 //! End a key, by its keeper or by itself; switch it off and on.
 
 use keywright_model::admin::AdminAction;
-use keywright_model::denial::Denial;
 use keywright_model::fault::Faults;
-use keywright_model::key::{Key, Revocation, SecretStatus};
+use keywright_model::id::SecretId;
+use keywright_model::key::{Key, Revocation};
 use keywright_model::secret::Secret;
 use keywright_store::Lookup;
 
@@ -28,27 +28,27 @@ impl Control {
         let decide = async |caller: Caller| {
             let before = self.load_for(&caller, key, AdminAction::KeysRevoke).await?;
             before.check_version(options)?;
-            self.decide_revoke(&caller, before, reason.as_deref()).await
+            self.decide_revoke((&caller, options), before, reason.as_deref()).await
         };
-        self.write(caller, options, decide, async |outcome| self.written_key(&outcome).await).await
+        self.write(caller, options, decide, async |outcome| self.written_key(caller, &outcome).await).await
     }
 
     async fn decide_revoke(
         &self,
-        caller: &Caller,
+        (caller, options): (&Caller, &WriteOptions),
         before: LoadedKey,
         reason: Option<&str>,
     ) -> Result<Decision, Error> {
         check_reason(reason)?;
         if before.key.revocation.is_some() {
             let same = (before.key.clone(), before.around.clone());
-            return self.decided("key.revoke", &before, same).await;
+            return self.decided((caller, options), "key.revoke", &before, same).await;
         }
         let now = self.clock.now();
         let end = Revocation { at: now, by: caller.actor(), reason: reason.map(str::to_owned) };
         let after = Key { revocation: Some(end), ..before.next(caller, now) };
         let around = before.around.clone();
-        self.decided("key.revoke", &before, (after, around)).await
+        self.decided((caller, options), "key.revoke", &before, (after, around)).await
     }
 
     /// Ends the key whose secret is presented: whoever found it may.
@@ -59,21 +59,25 @@ impl Control {
         origin: Origin,
         options: &WriteOptions,
     ) -> Result<Answer<KeyRecord>, Error> {
-        let digest = self.vault.digest(presented);
-        let key = self.find_key(Lookup::KeyByDigest(digest)).await?.ok_or_else(|| unauthenticated(None))?;
-        let now = self.clock.now();
-        let used = key.secrets.iter().find(|s| s.material.as_ref().is_some_and(|m| m.digest == Some(digest)));
-        let status = used.and_then(|secret| key.secret_status_at(secret.id, now));
-        if !matches!(status, Some(SecretStatus::Current | SecretStatus::Overlapping)) {
-            return Err(unauthenticated(Some(Denial::Superseded)));
-        }
+        let (key, secret) = self.key_itself(presented).await?;
         // The decision expects the key's version itself, and holding the secret is all the right that is asked for.
-        let caller = Caller { who: Who::itself(&key), org: key.org, origin, expect: Vec::new() };
+        let caller = Caller { who: Who::itself(&key, secret), org: key.org, origin, expect: Vec::new() };
         let decide = async |caller: Caller| {
-            let key = self.key_by_id(key.id).await?.ok_or_else(|| unauthenticated(None))?;
-            self.decide_revoke(&caller, self.surrounded(key).await?, reason.as_deref()).await
+            let (key, _) = self.key_itself(presented).await?;
+            Self::check_version(options, false, key.meta.version)?;
+            let before = self.surrounded(key).await?;
+            self.decide_revoke((&caller, options), before, reason.as_deref()).await
         };
-        self.write(&caller, options, decide, async |outcome| self.written_key(&outcome).await).await
+        self.write(&caller, options, decide, async |outcome| self.written_key(&caller, &outcome).await).await
+    }
+
+    /// The key of a presented secret that still counts, in whatever state the key is; a deleted one is not shown.
+    async fn key_itself(&self, presented: &Secret) -> Result<(Key, SecretId), Error> {
+        let digest = self.vault.digest(presented);
+        let key = self.find_key(Lookup::KeyByDigest(digest)).await?;
+        let key = key.filter(|key| key.deleted_at.is_none()).ok_or_else(|| unauthenticated(None))?;
+        let secret = self.live_secret(&key, &digest)?;
+        Ok((key, secret))
     }
 
     /// Switches a key off or on.
@@ -85,7 +89,7 @@ impl Control {
         options: &WriteOptions,
     ) -> Result<Answer<KeyRecord>, Error> {
         let decide = async |caller: Caller| self.decide_enabled(&caller, key, enabled, options).await;
-        self.write(caller, options, decide, async |outcome| self.written_key(&outcome).await).await
+        self.write(caller, options, decide, async |outcome| self.written_key(caller, &outcome).await).await
     }
 
     async fn decide_enabled(
@@ -107,13 +111,13 @@ impl Control {
         check_gain(caller, Some(before.held()), Held { key: &after, around: &before.around }, now)?;
         let around = before.around.clone();
         let verb = if enabled { "key.enable" } else { "key.disable" };
-        self.decided(verb, &before, (after, around)).await
+        self.decided((caller, options), verb, &before, (after, around)).await
     }
 }
 
 impl Who {
     /// A key of any kind that acts on itself alone: it may nothing else.
-    fn itself(key: &Key) -> Self {
+    fn itself(key: &Key, secret: SecretId) -> Self {
         use keywright_model::access::Access;
         use keywright_model::admin::{AdminActions, AdminRights, Reach};
         let admin = AdminRights {
@@ -121,7 +125,7 @@ impl Who {
             orgs: Reach::nothing(),
             keyspaces: Reach::nothing(),
         };
-        Self::Key { key: key.clone().into(), admin, grantable: Access::nothing() }
+        Self::Key { key: key.clone().into(), secret, admin, grantable: Access::nothing() }
     }
 }
 

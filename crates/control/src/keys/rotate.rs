@@ -36,7 +36,7 @@ impl Control {
     ) -> Result<Answer<KeyWithSecret>, Error> {
         let decide = async |caller: Caller| self.decide_rotate(&caller, key, rotation, options).await;
         self.write(caller, options, decide, async |outcome| {
-            Ok(KeyWithSecret { record: self.written_key(&outcome).await?, secret: outcome.secret })
+            Ok(KeyWithSecret { record: self.written_key(caller, &outcome).await?, secret: outcome.secret })
         })
         .await
     }
@@ -77,9 +77,9 @@ impl Control {
             older.expires_at = Some(older.expires_at.map_or(end, |at| at.min(end)));
         }
         let secret = self.protected(&after, keyspace, &raw).await?;
-        push_secret(&mut after, secret);
+        push_secret(&mut after, secret, now)?;
         let around = before.around.clone();
-        let decision = self.decided("key.rotate", &before, (after, around)).await?;
+        let decision = self.decided((caller, options), "key.rotate", &before, (after, around)).await?;
         Ok(Decision { secret: Some(raw.secret), ..decision })
     }
 
@@ -92,7 +92,7 @@ impl Control {
         options: &WriteOptions,
     ) -> Result<Answer<KeyRecord>, Error> {
         let decide = async |caller: Caller| self.decide_expire(&caller, key, secret, options).await;
-        self.write(caller, options, decide, async |outcome| self.written_key(&outcome).await).await
+        self.write(caller, options, decide, async |outcome| self.written_key(caller, &outcome).await).await
     }
 
     async fn decide_expire(
@@ -114,6 +114,6 @@ impl Control {
             .ok_or(Error::NotFound("secret"))?;
         named.expires_at = Some(named.expires_at.map_or(now, |at| at.min(now)));
         let around = before.around.clone();
-        self.decided("key.expire_secret", &before, (after, around)).await
+        self.decided((caller, options), "key.expire_secret", &before, (after, around)).await
     }
 }

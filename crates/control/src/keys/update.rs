@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use keywright_model::admin::AdminAction;
+use keywright_model::admin::{AdminAction, Reach};
 use keywright_model::change::Change;
-use keywright_model::document::{Edit, KeyDraft, OwnerDraft, ReachDraft, Shape, decode_key, edited};
+use keywright_model::document::{Edit, KeyDraft, OwnerDraft, ReachDraft, decode_key, edited_as, shape};
 use keywright_model::fault::Faults;
-use keywright_model::key::{Key, KeyKind, Rights};
-use keywright_model::view::{Names, key_view};
-use serde_json::Value;
+use keywright_model::key::{Key, KeySpec, Rights};
+use keywright_model::view::key_view;
 
 use super::resolve::Resolved;
 use super::{KeyRecord, KeyRef, LoadedKey};
@@ -47,7 +46,7 @@ impl Control {
         options: &WriteOptions,
     ) -> Result<Answer<KeyRecord>, Error> {
         let decide = async |caller: Caller| self.decide_update(&caller, key, edit, options).await;
-        self.write(caller, options, decide, async |outcome| self.written_key(&outcome).await).await
+        self.write(caller, options, decide, async |outcome| self.written_key(caller, &outcome).await).await
     }
 
     async fn decide_update(
@@ -60,7 +59,7 @@ impl Control {
         let before = self.load_for(caller, key, AdminAction::KeysUpdate).await?;
         before.check_version(options)?;
         before.require_live()?;
-        let draft = self.edited_draft(&before, edit).await?;
+        let draft = self.edited_draft(caller, &before, edit).await?;
         let Resolved { spec, around, new_owner } =
             self.resolve(caller, draft, &before.around.keyspace, Some(&before.key.spec)).await?;
         let now = self.clock.now();
@@ -70,7 +69,7 @@ impl Control {
             caller.require_in(AdminAction::KeysDisable, after.keyspace)?;
         }
         check_gain(caller, Some(before.held()), Held { key: &after, around: &around }, now)?;
-        let decision = self.decided("key.update", &before, (after, around)).await?;
+        let decision = self.decided((caller, options), "key.update", &before, (after, around)).await?;
         Ok(match new_owner {
             Some(owner) => {
                 let made = Change::PrincipalChanged(owner.into());
@@ -81,23 +80,18 @@ impl Control {
         })
     }
 
-    async fn edited_draft(&self, before: &LoadedKey, edit: &KeyEdit) -> Result<KeyDraft, Error> {
-        let kind = before.key.spec.rights.kind();
+    async fn edited_draft(
+        &self,
+        caller: &Caller,
+        before: &LoadedKey,
+        edit: &KeyEdit,
+    ) -> Result<KeyDraft, Error> {
         match edit {
             KeyEdit::Document(edit) => {
-                let names = self.names_for(&[&before.key]).await?;
+                let kind = before.key.spec.rights.kind();
+                let names = self.names_for(caller, &[&before.key]).await?;
                 let view = key_view(&before.key, &names, &before.last_used, self.clock.now());
-                let shape = match kind {
-                    KeyKind::Api => Shape::API_KEY,
-                    KeyKind::Management => Shape::MANAGEMENT_KEY,
-                };
-                let mut writable = edited(shape, &view, edit)?;
-                // Fields that cannot be null are cleared to their defaults.
-                if writable.get("enabled").is_some_and(Value::is_null) {
-                    return Err(Faults::one("/enabled", "invalid_type", "must be true or false").into());
-                }
-                writable.retain(|field, value| field == "grants" || !value.is_null());
-                Ok(decode_key(kind, &writable)?)
+                Ok(edited_as(shape(kind), &view, edit, |writable| decode_key(kind, writable))?)
             }
             KeyEdit::Set(set) => {
                 let mut draft = present_draft(&before.key);
@@ -113,15 +107,16 @@ fn present_draft(key: &Key) -> KeyDraft {
     let owner = key.spec.owner.map(OwnerDraft::Id);
     let reach = match &key.spec.rights {
         Rights::Api { .. } => None,
-        Rights::Management { .. } => {
-            let view =
-                key_view(key, &Names::default(), &std::collections::BTreeMap::new(), key.meta.updated_at);
-            let listed = |name: &str| {
-                let list = view.get("admin").and_then(|admin| admin.get(name)).and_then(Value::as_array);
-                list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
-            };
-            Some(ReachDraft { orgs: listed("orgs"), keyspaces: listed("keyspaces") })
+        Rights::Management { admin, .. } => {
+            Some(ReachDraft { orgs: listed(&admin.orgs), keyspaces: listed(&admin.keyspaces) })
         }
     };
-    KeyDraft { spec: key.spec.clone(), owner, reach }
+    KeyDraft { spec: KeySpec { owner: None, ..key.spec.clone() }, owner, reach }
+}
+
+fn listed<Id: Ord + std::fmt::Display>(reach: &Reach<Id>) -> Vec<String> {
+    match reach {
+        Reach::All => vec!["*".to_owned()],
+        Reach::Only(ids) => ids.iter().map(Id::to_string).collect(),
+    }
 }

@@ -9,7 +9,7 @@ use keywright_store::{Expect, KeyQuery};
 use serde_json::Map;
 
 use super::edit::{Verb, verb};
-use super::{kind, place, view_of};
+use super::{kind, place, view_of, wants_if_match};
 use crate::keys::LoadedKey;
 use crate::write::{Answer, Decision, Plan, WriteOptions};
 use crate::{Caller, Control, Error};
@@ -38,7 +38,7 @@ impl Control {
         options: &WriteOptions,
     ) -> Result<Decision, Error> {
         let before = self.noun_for(caller, of, id, kind(of).write).await?;
-        Self::check_version(options, false, before.version())?;
+        Self::check_version(options, wants_if_match(&before), before.version())?;
         let (org, subject) = place(&before);
         let change = match subject {
             NounRef::Org(id) => Change::OrgDeleted(id),
@@ -64,22 +64,25 @@ impl Control {
         })
     }
 
-    /// Looks at every key that a principal owns.
+    /// Looks at every key that a principal owns, and expects each to stay as it was.
     pub(crate) async fn each_key_of(
         &self,
         owner: &Principal,
         check: impl Fn(&LoadedKey) -> Result<(), Error> + Sync,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<Expect>, Error> {
         let now = self.clock.now();
+        let mut expect = Vec::new();
         let mut query = KeyQuery { owner: Some(owner.id), ..KeyQuery::all(owner.org, now, KEYS_PAGE) };
         loop {
             let page = self.store.keys_page(&query).await?;
             query.after = page.items.last().map(|key| key.id);
             for key in page.items.into_iter().filter(|key| key.revocation.is_none()) {
-                check(&self.surrounded(key).await?)?;
+                let loaded = self.surrounded(key).await?;
+                check(&loaded)?;
+                expect.push(Expect::Version(NounRef::Key(loaded.key.id), loaded.key.meta.version));
             }
             if !page.more {
-                return Ok(());
+                return Ok(expect);
             }
         }
     }

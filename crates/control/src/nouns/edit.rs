@@ -3,7 +3,7 @@
 use keywright_model::access::{Access, AccessChange, difference};
 use keywright_model::change::NounRef;
 use keywright_model::document::{
-    Edit, Shape, decode_keyspace, decode_org, decode_plan, decode_principal, decode_role, edited,
+    Edit, Shape, decode_keyspace, decode_org, decode_plan, decode_principal, decode_role, edited_as,
     field_changes,
 };
 use keywright_model::fault::Faults;
@@ -14,9 +14,10 @@ use keywright_store::query::NounKind;
 use keywright_store::{Expect, Noun};
 use serde_json::{Map, Value};
 
-use super::{NounRecord, changed, kind, place, view_of};
-use crate::caller::Who;
-use crate::rights::{check_grants_change, check_holds_all, within};
+use super::{NounRecord, changed, kind, place, view_of, wants_if_match};
+use crate::keys::LoadedKey;
+use crate::lookup::Surroundings;
+use crate::rights::{Held, check_grants_change, check_holds_all};
 use crate::write::{Answer, Decision, Plan as Planned, WriteOptions};
 use crate::{Caller, Control, Error};
 
@@ -40,11 +41,14 @@ impl Control {
         body: &Map<String, Value>,
     ) -> Result<Decision, Error> {
         caller.require(kind(of).write)?;
-        if let (NounKind::Org, Who::Key { admin, .. }) = (of, &caller.who) {
-            // A key that is bound to organizations would not see the one it makes.
-            if admin.orgs != keywright_model::admin::Reach::All {
-                return Err(Error::Forbidden { action: kind(of).write });
-            }
+        // A key that is bound to organizations or keyspaces would not see the one that it makes.
+        let bound = match of {
+            NounKind::Org => !caller.reaches_all_orgs(),
+            NounKind::Keyspace => !caller.reaches_all(),
+            NounKind::Principal | NounKind::Role | NounKind::Plan => false,
+        };
+        if bound {
+            return Err(Error::Forbidden { action: kind(of).write });
         }
         let (now, random) = (self.clock.now(), self.random_bits());
         let (ms, org, meta) = (now.unix_ms(), caller.org, Meta::new(now, caller.actor()));
@@ -73,7 +77,7 @@ impl Control {
                 Noun::Plan(Plan { id: PlanId::new(ms, random), org, spec: decode_plan(body)?, meta })
             }
         };
-        self.check_noun_gain(caller, None, &noun).await?;
+        let expect = self.check_noun(caller, None, &noun).await?;
         let names = self.names_of(&[NounRef::Org(org)]).await?;
         let mut view = view_of(&noun, &names);
         for unknown in ["id", "number", "created_at", "created_by"] {
@@ -86,7 +90,7 @@ impl Control {
         Ok(Decision {
             verb: verb(of, Verb::Create),
             subject: place(&noun).1,
-            expect: Vec::new(),
+            expect,
             changes: vec![changed(noun)],
             wrapped_keys,
             secret: None,
@@ -117,30 +121,20 @@ impl Control {
         options: &WriteOptions,
     ) -> Result<Decision, Error> {
         let before = self.noun_for(caller, of, id, kind(of).write).await?;
-        let required = match &before {
-            Noun::Keyspace(keyspace) => keyspace.spec.require_if_match,
-            Noun::Org(_) | Noun::Principal(_) | Noun::Role(_) | Noun::Plan(_) | Noun::Key(_) => false,
-        };
-        Self::check_version(options, required, before.version())?;
+        Self::check_version(options, wants_if_match(&before), before.version())?;
         let (org, subject) = place(&before);
         let names = self.names_of(&[NounRef::Org(org)]).await?;
         let view = view_of(&before, &names);
-        let mut writable = edited(shape(of), &view, edit)?;
-        for field in ["enabled", "recoverable_secrets", "allow_custom_secrets", "require_if_match"] {
-            if writable.get(field).is_some_and(Value::is_null) {
-                return Err(Faults::one(format!("/{field}"), "invalid_type", "must be true or false").into());
-            }
-        }
-        writable.retain(|_, value| !value.is_null());
         let now = self.clock.now();
-        let after = respecified(&before, &writable, |meta| meta.changed(now, caller.actor()))?;
-        self.check_noun_gain(caller, Some(&before), &after).await?;
+        let after = respecified(&before, &view, edit, |meta| meta.changed(now, caller.actor()))?;
+        let mut expect = self.check_noun(caller, Some(&before), &after).await?;
+        expect.push(Expect::Version(subject, before.version()));
         let changes = field_changes(&view, &view_of(&after, &names));
         let access = grants_difference(&before, &after)?;
         Ok(Decision {
             verb: verb(of, Verb::Update),
             subject,
-            expect: vec![Expect::Version(subject, before.version())],
+            expect,
             changes: if changes.is_empty() { Vec::new() } else { vec![changed(after)] },
             wrapped_keys: Vec::new(),
             secret: None,
@@ -149,68 +143,93 @@ impl Control {
         })
     }
 
-    /// Refuses a noun by which keys would gain more than the caller may hand out.
-    async fn check_noun_gain(
+    /// Refuses a noun by which keys would gain more than the caller may hand out. What that was judged by is expected.
+    async fn check_noun(
         &self,
         caller: &Caller,
         before: Option<&Noun>,
         after: &Noun,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<Expect>, Error> {
         match (before, after) {
-            (Some(Noun::Role(before)), Noun::Role(after)) => {
-                check_grants_change(caller, &before.spec.grants, &after.spec.grants)
-            }
-            (None, Noun::Role(after)) => check_grants_change(caller, &[], &after.spec.grants),
-            (before, Noun::Principal(after)) => {
+            (before, Noun::Role(after)) => {
                 let before = match before {
-                    Some(Noun::Principal(before)) => Some(before),
+                    Some(Noun::Role(before)) => Some(before.spec.grants.as_slice()),
                     _ => None,
                 };
-                self.check_principal_gain(caller, before, after).await
+                check_grants_change(caller, before, &after.spec.grants)?;
+                Ok(Vec::new())
             }
-            _ => Ok(()),
+            (Some(Noun::Principal(before)), Noun::Principal(after)) => {
+                self.check_principal(caller, Some(before), after).await
+            }
+            (_, Noun::Principal(after)) => self.check_principal(caller, None, after).await,
+            (_, Noun::Org(_) | Noun::Keyspace(_) | Noun::Plan(_) | Noun::Key(_)) => Ok(Vec::new()),
         }
     }
 
     /// Roles are what a principal's keys have, or the ceiling of what they have. A ceiling that is taken away, or a
     /// principal that is switched on, gives its keys all that they hold: then each of them is looked at.
-    async fn check_principal_gain(
+    async fn check_principal(
         &self,
         caller: &Caller,
         before: Option<&Principal>,
         after: &Principal,
-    ) -> Result<(), Error> {
-        let Who::Key { grantable, .. } = &caller.who else { return Ok(()) };
-        let old_roles = before.map_or(&[][..], |before| &before.spec.roles);
-        let mut grants_of = [Vec::<Grant>::new(), Vec::new()];
-        for (ids, grants) in [old_roles, &after.spec.roles].into_iter().zip(&mut grants_of) {
-            for (index, role) in self.roles_of(after.org, ids).await?.into_iter().enumerate() {
-                let unknown = || {
-                    Faults::one(
+    ) -> Result<Vec<Expect>, Error> {
+        let new_roles = self.known_roles(after).await?;
+        let mut expect: Vec<Expect> = new_roles.iter().map(expect_role).collect();
+        if caller.is_root() {
+            return Ok(expect);
+        }
+        let Some(before) = before else {
+            check_grants_change(caller, None, &grants_of(&new_roles))?;
+            return Ok(expect);
+        };
+        let old_roles = self.known_roles(before).await?;
+        expect.extend(old_roles.iter().map(expect_role));
+        check_grants_change(caller, Some(&grants_of(&old_roles)), &grants_of(&new_roles))?;
+        let uncapped = !before.spec.roles.is_empty() && after.spec.roles.is_empty();
+        let switched_on = after.spec.enabled && !before.spec.enabled;
+        if uncapped || switched_on {
+            let check = |loaded: &LoadedKey| {
+                if !caller.reaches(loaded.key.keyspace) {
+                    return Err(Error::BeyondGrantable { gained: Vec::new() });
+                }
+                let around = Surroundings { owner: Some(after.clone()), ..loaded.around.clone() };
+                check_holds_all(caller, Held { key: &loaded.key, around: &around })
+            };
+            expect.extend(self.each_key_of(before, check).await?);
+        }
+        Ok(expect)
+    }
+
+    /// The roles of a principal; those that its organization does not have are faults.
+    async fn known_roles(&self, principal: &Principal) -> Result<Vec<Role>, Error> {
+        let mut faults = Faults::new();
+        let mut known = Vec::new();
+        let roles = self.roles_of(principal.org, &principal.spec.roles).await?;
+        for (index, role) in roles.into_iter().enumerate() {
+            match role {
+                Some(role) => known.push(role),
+                None => {
+                    faults.add(
                         format!("/roles/{index}"),
                         "unknown_role",
                         "no such role in this organization",
-                    )
-                };
-                grants.extend(role.ok_or_else(unknown)?.spec.grants);
+                    );
+                }
             }
         }
-        let [old_grants, new_grants] = &grants_of;
-        check_grants_change(caller, old_grants, new_grants)?;
-        let Some(before) = before else { return Ok(()) };
-        let uncapped = !before.spec.roles.is_empty() && after.spec.roles.is_empty();
-        let switched_on = after.spec.enabled && !before.spec.enabled;
-        if !uncapped && !switched_on {
-            return Ok(());
-        }
-        self.each_key_of(before, |loaded| {
-            check_holds_all(caller, loaded.held())?;
-            let mut around = loaded.around.clone();
-            around.owner = Some(after.clone());
-            within(&Access::nothing(), &crate::rights::access_of(&loaded.key.spec, &around), grantable)
-        })
-        .await
+        faults.into_result()?;
+        Ok(known)
     }
+}
+
+const fn expect_role(role: &Role) -> Expect {
+    Expect::Version(NounRef::Role(role.id), role.meta.version)
+}
+
+fn grants_of(roles: &[Role]) -> Vec<Grant> {
+    roles.iter().flat_map(|role| role.spec.grants.iter().cloned()).collect()
 }
 
 #[derive(Clone, Copy)]
@@ -241,36 +260,33 @@ pub(super) const fn verb(of: NounKind, verb: Verb) -> &'static str {
     }
 }
 
-const fn shape(of: NounKind) -> Shape {
-    match of {
-        NounKind::Org => Shape::ORG,
-        NounKind::Keyspace => Shape::KEYSPACE,
-        NounKind::Principal => Shape::PRINCIPAL,
-        NounKind::Role => Shape::ROLE,
-        NounKind::Plan => Shape::PLAN,
-    }
-}
-
+/// A noun after an edit of its view.
 fn respecified(
     before: &Noun,
-    writable: &Map<String, Value>,
+    view: &Map<String, Value>,
+    edit: &Edit,
     meta: impl Fn(Meta) -> Meta,
 ) -> Result<Noun, Error> {
     Ok(match before {
-        Noun::Org(org) => Noun::Org(Org { spec: decode_org(writable)?, meta: meta(org.meta), ..org.clone() }),
+        Noun::Org(org) => {
+            let spec = edited_as(Shape::ORG, view, edit, decode_org)?;
+            Noun::Org(Org { spec, meta: meta(org.meta), ..org.clone() })
+        }
         Noun::Keyspace(keyspace) => {
-            let spec = decode_keyspace(writable)?;
+            let spec = edited_as(Shape::KEYSPACE, view, edit, decode_keyspace)?;
             Noun::Keyspace(Keyspace { spec, meta: meta(keyspace.meta), ..keyspace.clone() })
         }
         Noun::Principal(principal) => {
-            let spec = decode_principal(writable)?;
+            let spec = edited_as(Shape::PRINCIPAL, view, edit, decode_principal)?;
             Noun::Principal(Principal { spec, meta: meta(principal.meta), ..principal.clone() })
         }
         Noun::Role(role) => {
-            Noun::Role(Role { spec: decode_role(writable)?, meta: meta(role.meta), ..role.clone() })
+            let spec = edited_as(Shape::ROLE, view, edit, decode_role)?;
+            Noun::Role(Role { spec, meta: meta(role.meta), ..role.clone() })
         }
         Noun::Plan(plan) => {
-            Noun::Plan(Plan { spec: decode_plan(writable)?, meta: meta(plan.meta), ..plan.clone() })
+            let spec = edited_as(Shape::PLAN, view, edit, decode_plan)?;
+            Noun::Plan(Plan { spec, meta: meta(plan.meta), ..plan.clone() })
         }
         Noun::Key(_) => return Err(Error::internal("keys have a verb of their own")),
     })
