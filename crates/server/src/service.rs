@@ -43,17 +43,17 @@ const START: &str = r##"window.onload = function () {
 "##;
 
 /// The OpenAPI document.
-pub async fn openapi(_call: OpenCall) -> Result<Response, Problem> {
+pub(crate) async fn openapi(_call: OpenCall) -> Result<Response, Problem> {
     answer::ok(openapi::document())
 }
 
 /// The page of `/docs`.
-pub async fn docs_page(_call: OpenCall) -> Result<Response, Problem> {
+pub(crate) async fn docs_page(_call: OpenCall) -> Result<Response, Problem> {
     Ok(guarded(([(CONTENT_TYPE, "text/html; charset=utf-8")], PAGE).into_response()))
 }
 
 /// What the page is made of.
-pub async fn docs_file(call: OpenCall) -> Result<Response, Problem> {
+pub(crate) async fn docs_file(call: OpenCall) -> Result<Response, Problem> {
     let name = call.asked.segment("file")?;
     if name == "start.js" {
         return Ok(guarded(([(CONTENT_TYPE, "text/javascript; charset=utf-8")], START).into_response()));
@@ -77,12 +77,12 @@ fn guarded(mut response: Response) -> Response {
 }
 
 /// Whether the process runs.
-pub async fn healthz(_call: OpenCall) -> Result<Response, Problem> {
+pub(crate) async fn healthz(_call: OpenCall) -> Result<Response, Problem> {
     answer::ok(&json!({"status": "ok"}))
 }
 
 /// Whether it can answer: the store can be reached, and the index is loaded.
-pub async fn readyz(call: OpenCall) -> Result<Response, Problem> {
+pub(crate) async fn readyz(call: OpenCall) -> Result<Response, Problem> {
     match call.state.control().ready().await {
         Ok(()) => answer::ok(&json!({"status": "ok"})),
         Err(error) => {
@@ -93,7 +93,7 @@ pub async fn readyz(call: OpenCall) -> Result<Response, Problem> {
 }
 
 /// Figures for Prometheus.
-pub async fn metrics(call: OpenCall) -> Result<Response, Problem> {
+pub(crate) async fn metrics(call: OpenCall) -> Result<Response, Problem> {
     let text = call.state.common().metrics.text(&call.state.verify().gauges());
     Ok((StatusCode::OK, [(CONTENT_TYPE, figures::CONTENT_TYPE)], text).into_response())
 }

@@ -13,7 +13,7 @@ use crate::listen::TlsFiles;
 
 /// Why a certificate or its key cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum TlsError {
+pub(crate) enum TlsError {
     /// A file cannot be read.
     #[error("cannot read {path}")]
     File {
@@ -37,7 +37,7 @@ pub enum TlsError {
 }
 
 /// Reads the files.
-pub fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
+pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     let chain = certificates(&files.certificate)?;
     let key = key(&files.key)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 /// An answer. What `malformed` and `not_found` cannot say about any key is left out.
 #[derive(serde::Serialize)]
-pub struct Answer<'a> {
+pub(crate) struct Answer<'a> {
     allowed: bool,
     code: &'static str,
     detail: Option<Text<Detail<'a>>>,
@@ -69,7 +69,7 @@ struct Detail<'a> {
 
 impl<'a> Answer<'a> {
     /// The answer to a question about these checks.
-    pub fn new(verdict: &'a Verdict, checks: &'a [Check<'a>], incarnation: Incarnation) -> Self {
+    pub(crate) fn new(verdict: &'a Verdict, checks: &'a [Check<'a>], incarnation: Incarnation) -> Self {
         let failed = verdict.check_failed.and_then(|index| checks.get(index));
         let detail = verdict.denial.map(|denial| Text(Detail { denial, failed, retry_ms: verdict.retry_ms }));
         Self {
@@ -87,7 +87,7 @@ impl<'a> Answer<'a> {
     }
 
     /// The stable code.
-    pub const fn code(&self) -> &'static str {
+    pub(crate) const fn code(&self) -> &'static str {
         self.code
     }
 }

@@ -21,7 +21,7 @@ const WAIT: Duration = Duration::from_millis(5);
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Wrong guesses of weak secrets: for each access id and the address that it was presented from.
-pub type Guesses = Failures<(String, Option<IpAddr>)>;
+pub(crate) type Guesses = Failures<(String, Option<IpAddr>)>;
 
 impl VerifyState {
     /// Answers a question.

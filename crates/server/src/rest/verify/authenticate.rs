@@ -51,7 +51,7 @@ impl Asker {
 
 /// Organizations that were named lately, as long as nothing was written since.
 #[derive(Debug, Default)]
-pub struct NamedOrgs(Mutex<(Revision, Vec<(String, OrgId)>)>);
+pub(crate) struct NamedOrgs(Mutex<(Revision, Vec<(String, OrgId)>)>);
 
 /// How many names are kept.
 const NAMED_MAX: usize = 64;

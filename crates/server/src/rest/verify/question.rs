@@ -15,9 +15,9 @@ use crate::rest::json;
 use crate::rest::problem::Problem;
 
 /// How many questions a batch may hold.
-pub const BATCH_MAX: usize = 1_000;
+pub(crate) const BATCH_MAX: usize = 1_000;
 /// How many checks one question may hold.
-pub const CHECKS_MAX: usize = 100;
+pub(crate) const CHECKS_MAX: usize = 100;
 
 const KNOWN: &[&str] = &["secret", "access_id", "signed", "keyspace", "action", "resource", "checks", "ip", "cost"];
 
@@ -57,7 +57,7 @@ struct WireCheck<'a> {
 
 /// A signed request that somebody forwards.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Signed<'a> {
+pub(crate) struct Signed<'a> {
     method: &'a str,
     host: &'a str,
     target: &'a str,
@@ -67,7 +67,7 @@ pub struct Signed<'a> {
 
 impl<'a> Signed<'a> {
     /// As the signing schemes read it.
-    pub fn request(&self) -> SignedRequest<'_> {
+    pub(crate) fn request(&self) -> SignedRequest<'_> {
         SignedRequest {
             method: self.method,
             host: self.host,
@@ -81,7 +81,7 @@ impl<'a> Signed<'a> {
 
 /// What proves who somebody is.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Presented<'a> {
+pub(crate) enum Presented<'a> {
     /// A secret.
     Secret(&'a str),
     /// A secret with the public half of its key.
@@ -97,7 +97,7 @@ pub enum Presented<'a> {
 
 /// What is to be checked, without a list of its own where there is at most one thing.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Checks<'a> {
+pub(crate) enum Checks<'a> {
     /// Nothing.
     None,
     /// One thing.
@@ -108,7 +108,7 @@ pub enum Checks<'a> {
 
 impl<'a> Checks<'a> {
     /// As a list.
-    pub fn as_slice(&self) -> &[Check<'a>] {
+    pub(crate) fn as_slice(&self) -> &[Check<'a>] {
         match self {
             Self::None => &[],
             Self::One(check) => check,
@@ -119,7 +119,7 @@ impl<'a> Checks<'a> {
 
 /// One question, valid.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Question<'a> {
+pub(crate) struct Question<'a> {
     /// What proves who somebody is.
     pub presented: Presented<'a>,
     /// In which keyspace, by name or identifier.
@@ -134,10 +134,10 @@ pub struct Question<'a> {
 
 /// A body that was read the slow way, for questions to borrow from.
 #[derive(Debug, Default)]
-pub struct Document(Value);
+pub(crate) struct Document(Value);
 
 /// Reads one question.
-pub fn one<'a>(body: &'a [u8], document: &'a mut Document) -> Result<Question<'a>, Problem> {
+pub(crate) fn one<'a>(body: &'a [u8], document: &'a mut Document) -> Result<Question<'a>, Problem> {
     let mut faults = Faults::new();
     let wire = if let Ok(wire) = serde_json::from_slice::<Wire<'_>>(body) {
         wire
@@ -149,7 +149,7 @@ pub fn one<'a>(body: &'a [u8], document: &'a mut Document) -> Result<Question<'a
 }
 
 /// Reads a list of questions. One fault is enough to refuse all, since nothing may be consumed then.
-pub fn many<'a>(body: &'a [u8], document: &'a mut Document) -> Result<Vec<Question<'a>>, Problem> {
+pub(crate) fn many<'a>(body: &'a [u8], document: &'a mut Document) -> Result<Vec<Question<'a>>, Problem> {
     let mut faults = Faults::new();
     let wires = if let Ok(wires) = serde_json::from_slice::<Vec<Wire<'_>>>(body) {
         wires
