@@ -1,7 +1,7 @@
 //! Asking whether a credential may do something.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::Client;
 use crate::error::Error;
@@ -157,11 +157,6 @@ impl Client {
 
     /// Asks up to 1,000 questions, answered in their order.
     pub async fn verify_batch(&self, requests: &[VerifyRequest]) -> Result<Vec<Verdict>, Error> {
-        #[derive(Deserialize)]
-        struct Answers {
-            items: Vec<Verdict>,
-        }
-        let answers: Answers = self.0.ask(&["verify", "batch"], Body::json(&json!({"items": requests}))?).await?;
-        Ok(answers.items)
+        self.0.ask(&["verify", "batch"], Body::json(&requests)?).await
     }
 }

@@ -3,6 +3,7 @@
 mod ambient;
 mod cli;
 mod commands;
+mod node;
 mod output;
 mod parse;
 mod progress;
@@ -68,7 +69,13 @@ async fn run(session: &Session, command: &Command) -> anyhow::Result<Outcome> {
         Command::Config(ConfigCommand::Show) => Ok(commands::config::show(session)),
         Command::Config(ConfigCommand::Reference) => Ok(commands::config::print_reference(session.output)),
         Command::Completions { shell } => Ok(commands::config::completions(session.output, *shell)),
-        _ => anyhow::bail!("not here yet"),
+        Command::Serve => node::serve(session).await,
+        Command::Backup(args) => node::backup(session, args),
+        Command::Restore(args) => node::restore(session, args),
+        Command::Doctor => Ok(node::doctor(session)),
+        Command::Root(command) => node::root(session, command).await,
+        Command::MasterKey(command) => node::master_key(session, command).await,
+        Command::Audit(AuditCommand::Verify) => node::verify_audit(session),
     }
 }
 

@@ -42,10 +42,10 @@ impl Progress {
         self.show_when_slow();
     }
 
-    /// One more step is done.
-    pub(crate) fn step(&self) {
-        self.bar.inc(1);
-        self.show_when_slow();
+    /// So many of so many steps are done; 0 of them means that their number is not known.
+    pub(crate) fn of_at(&self, done: u64, all: u64) {
+        self.bar.set_length(all.max(done));
+        self.at(done);
     }
 
     /// Shows itself at once: for one long step in which nothing can be counted.

@@ -11,29 +11,26 @@ The server may go on running. The master key is not in the backup, only its fing
 `keywright master-key export`.
 
 Example:
-  keywright backup ./keywright-2026-11-22.backup")]
+  keywright backup ./backup-2026-11-22")]
 pub(crate) struct BackupArgs {
-    /// The file to write; it must not exist.
-    #[arg(value_name = "FILE")]
+    /// The folder to write; it must be empty or not exist.
+    #[arg(value_name = "FOLDER")]
     pub to: PathBuf,
 }
 
 /// `keywright restore`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The data directory named by --data-dir must be empty or not exist, or be the one to take the place of with --replace. What
-is there is kept beside it. Keys that were revoked after the backup would be good again: they are listed, and nothing is
-done unless --revive says that this is meant.
+The server must be stopped. The database that is there is kept beside the restored one. Keys that were revoked, deleted or
+disabled after the backup, and secrets that were rotated out, would be good again: they are listed, and nothing is done
+unless --revive says that this is meant. Revisions and cursors from before a restore mean nothing after it.
 
 Example:
-  keywright restore ./keywright-2026-11-22.backup --replace")]
+  keywright restore ./backup-2026-11-22")]
 pub(crate) struct RestoreArgs {
-    /// The backup.
-    #[arg(value_name = "FILE")]
+    /// The backup's folder.
+    #[arg(value_name = "FOLDER")]
     pub from: PathBuf,
-    /// Take the place of the data that is there; it is kept beside it.
-    #[arg(long)]
-    pub replace: bool,
     /// Keys that were revoked after the backup shall be good again.
     #[arg(long)]
     pub revive: bool,
@@ -69,5 +66,9 @@ Example:
         out: Option<PathBuf>,
     },
     /// Make a new master key and wrap the keyring under it. The server must be stopped.
-    Rotate,
+    Rotate {
+        /// Where to write the new key when the present one comes from the environment or a file of its own.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
 }

@@ -2,8 +2,6 @@
 
 use std::net::SocketAddr;
 
-use keywright_model::address::IpRange;
-
 use crate::parse::duration::parse_duration;
 
 /// What a value must look like.
@@ -27,8 +25,6 @@ pub(crate) enum Kind {
     Database,
     /// `onenet` or `onenet=127.0.0.1:7711`.
     Dialect,
-    /// An address or a network.
-    Network,
     /// 64 hex digits.
     HexKey,
     /// 32 characters or more.
@@ -58,7 +54,6 @@ impl Kind {
             Self::Choice(words) => one_of(text, words),
             Self::Database => database(text),
             Self::Dialect => dialect(text).map(drop),
-            Self::Network => text.parse::<IpRange>().map(drop).map_err(|error| error.to_string()),
             Self::HexKey => {
                 let fits = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
                 fits.then_some(()).ok_or_else(|| "must be 64 hex digits".to_owned())
@@ -104,7 +99,7 @@ fn database(text: &str) -> Result<(), String> {
 }
 
 /// Takes a dialect apart: its name, and the address of its own if it has one.
-pub(super) fn dialect(text: &str) -> Result<(&str, Option<SocketAddr>), String> {
+pub(crate) fn dialect(text: &str) -> Result<(&str, Option<SocketAddr>), String> {
     let (name, own) = text.split_once('=').map_or((text, None), |(name, own)| (name, Some(own)));
     one_of(name, DIALECTS)?;
     own.map(address).transpose().map(|own| (name, own))
@@ -148,7 +143,6 @@ mod tests {
             (Kind::Duration, "500ms", "500"),
             (Kind::Flag, "true", "yes"),
             (Kind::Choice(&["text", "json"]), "json", "jsn"),
-            (Kind::Network, "10.0.0.0/8", "10.0.0.1/8"),
             (Kind::Path, "x", ""),
         ] {
             assert_eq!((kind.check(good), kind.check(bad).is_err()), (Ok(()), true), "{kind:?}");

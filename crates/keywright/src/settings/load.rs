@@ -188,8 +188,9 @@ mod tests {
         let (_folder, mut sources) = sources("# mine\nlisten = \"127.0.0.1:3\"\n");
         let listen = |sources: &Sources| load(sources).unwrap().text(&LISTEN).unwrap().to_owned();
         assert_eq!(listen(&sources), "127.0.0.1:3");
-        let origin = load(&sources).unwrap().origin(&LISTEN).cloned();
-        assert_eq!(origin, Some(Origin::File(sources.config.clone().unwrap(), 2)));
+        let values = load(&sources).unwrap().values().to_vec();
+        let listen_value = values.iter().find(|value| *value.setting == LISTEN).unwrap();
+        assert_eq!(listen_value.origin, Origin::File(sources.config.clone().unwrap(), 2));
         sources.environment.insert("KEYWRIGHT_LISTEN".to_owned(), "127.0.0.1:2".to_owned());
         assert_eq!(listen(&sources), "127.0.0.1:2");
         sources.flags.insert("listen".to_owned(), vec!["127.0.0.1:1".to_owned()]);

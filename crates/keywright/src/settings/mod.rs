@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-pub(crate) use kind::Kind;
+pub(crate) use kind::{Kind, dialect};
 pub(crate) use load::{Sources, load};
 pub(crate) use reference::reference;
 
@@ -48,12 +48,12 @@ pub(crate) enum UsedBy {
 
 macro_rules! settings {
     ($($constant:ident = $name:literal $kind:expr, $default:expr, $secret:literal, $used_by:ident, $value:literal, $help:literal;)*) => {
-        $(#[doc = $help] pub const $constant: Setting = Setting {
+        $(#[doc = $help] pub(crate) const $constant: Setting = Setting {
             name: $name, kind: $kind, default: $default, secret: $secret, used_by: UsedBy::$used_by,
             value_name: $value, help: $help,
         };)*
         /// The table.
-        pub const ALL: &[Setting] = &[$($constant,)*];
+        pub(crate) const ALL: &[Setting] = &[$($constant,)*];
     };
 }
 
@@ -82,10 +82,8 @@ settings! {
         "The certificate's private key, in PEM.";
     PLAINTEXT_OK = "plaintext-ok" Kind::Flag, Some("false"), false, Serve, "BOOL",
         "Listen without TLS on an address that is not loopback: behind a proxy that ends TLS.";
-    TRUSTED_PROXY = "trusted-proxy" Kind::Network, None, false, Serve, "NETWORK",
-        "An address or network whose X-Forwarded-For is believed. Can be repeated.";
     MAX_STALENESS = "max-staleness" Kind::Duration, Some("60s"), false, Serve, "DURATION",
-        "How long a node that cannot reach its store goes on answering verifications.";
+        "How long a node that cannot reach its store goes on answering verifications. With SQLite, which is inside the node, that does not happen.";
     ENFORCE_TIMEOUT = "enforce-timeout" Kind::Duration, Some("3s"), false, Serve, "DURATION",
         "How long a write that takes access away waits for every verifier before it is answered as pending.";
     FEED_RETENTION = "feed-retention" Kind::Duration, Some("24h"), false, Serve, "DURATION",
@@ -112,7 +110,7 @@ impl Setting {
 
     /// Whether it can be given more than once.
     pub(crate) fn is_list(&self) -> bool {
-        matches!(self.kind, Kind::Dialect | Kind::Network)
+        matches!(self.kind, Kind::Dialect)
     }
 }
 
@@ -165,11 +163,6 @@ impl Settings {
     /// Every value, in the table's order.
     pub(crate) fn values(&self) -> &[Value] {
         &self.values
-    }
-
-    /// Where a setting's value came from.
-    pub(crate) fn origin(&self, setting: &Setting) -> Option<&Origin> {
-        self.value(setting).map(|value| &value.origin)
     }
 
     /// All texts of a setting.

@@ -1,0 +1,125 @@
+//! Opening a data directory: its lock, its installation, its keyring; and making a new one.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use keywright_control::{Vault, bootstrap};
+use keywright_model::secret::{Entropy, Secret};
+use keywright_store::Installation;
+use keywright_store::audit::AuditKey;
+use keywright_store::sqlite::{SqliteFile, SqliteReader, SqliteStore};
+
+use super::master::{self, Master};
+use crate::ambient::{SystemClock, SystemEntropy};
+use crate::settings::{ROOT_KEY, Settings};
+
+/// A data directory that this process holds.
+#[derive(Debug)]
+pub(super) struct Data {
+    file: SqliteFile,
+    pub(super) installation: Installation,
+    pub(super) vault: Arc<Vault>,
+    pub(super) master: Master,
+    pub(super) directory: PathBuf,
+    /// The root key that was made with a new installation; `None` when the operator gave one, or later.
+    pub(super) new_root_key: Option<Secret>,
+    pub(super) is_new: bool,
+}
+
+impl Data {
+    /// Opens a data directory that holds an installation. Refused while a server runs on it.
+    pub(super) fn open(settings: &Settings) -> anyhow::Result<Self> {
+        let directory = master::data_dir(settings);
+        if !directory.join(keywright_store::sqlite::DATABASE).exists() {
+            bail!("there is no keywright data in {}: `keywright serve` makes it, --data-dir names another", directory.display());
+        }
+        let file = SqliteFile::open(&directory)?;
+        let installation = file.installation()?;
+        let installation = installation.with_context(|| format!("{} was never served from: start `keywright serve`", directory.display()))?;
+        Self::existing(settings, file, directory, installation)
+    }
+
+    /// Makes an installation in a data directory that this process holds, or opens the one that is there.
+    pub(super) fn open_or_make(settings: &Settings, mut file: SqliteFile) -> anyhow::Result<Self> {
+        let directory = master::data_dir(settings);
+        if let Some(installation) = file.installation()? {
+            let data = Self::existing(settings, file, directory, installation)?;
+            data.compare_root_key(settings)?;
+            return Ok(data);
+        }
+        // A start that was killed before its database was whole left a master key that nothing is sealed under yet.
+        let master = match master::find(settings)? {
+            Some(master) => master,
+            None => master::create(&directory)?,
+        };
+        let entropy = entropy();
+        let given = settings.text(&ROOT_KEY).map(Secret::new);
+        let made = bootstrap::first_start(&master.key, given.clone(), SystemClock.wall(), &entropy)?;
+        let vault = Vault::open(master.key.clone(), &made.keyring, Arc::clone(&entropy))?;
+        let audit_key = AuditKey::new(&vault.audit_key());
+        file.initialise(&made.installation, &made.keyring, vec![made.first], &audit_key, entropy)?;
+        let new_root_key = given.is_none().then_some(made.root_key);
+        let installation = made.installation;
+        Ok(Self { file, installation, vault: Arc::new(vault), master, directory, new_root_key, is_new: true })
+    }
+
+    fn existing(settings: &Settings, file: SqliteFile, directory: PathBuf, installation: Installation) -> anyhow::Result<Self> {
+        let master = master::find_for(settings, &installation.master_fingerprint)?;
+        let vault = Arc::new(Vault::open(master.key.clone(), &file.keyring()?, entropy())?);
+        Ok(Self { file, installation, vault, master, directory, new_root_key: None, is_new: false })
+    }
+
+    /// A root key that is set must be the one in force: whoever sets another believes that it is.
+    fn compare_root_key(&self, settings: &Settings) -> anyhow::Result<()> {
+        let Some(given) = settings.text(&ROOT_KEY) else { return Ok(()) };
+        let given = self.vault.digest(&Secret::new(given));
+        match self.installation.root_digest {
+            Some(stored) if stored == given => Ok(()),
+            Some(_) => bail!(
+                "KEYWRIGHT_ROOT_KEY is another root key than the one in force. Leave it out to go on with that one, or run \
+                 `keywright root rotate` with it to put it in force"
+            ),
+            None => bail!(
+                "KEYWRIGHT_ROOT_KEY is set, but the root key was disabled. Leave it out, or run `keywright root rotate` with \
+                 it to put it in force"
+            ),
+        }
+    }
+
+    /// Starts the store; the rest stays usable.
+    pub(super) fn start(self) -> anyhow::Result<(Arc<SqliteStore>, Arc<Vault>, Installation)> {
+        let audit_key = AuditKey::new(&self.vault.audit_key());
+        let store = self.file.start(audit_key, entropy())?;
+        Ok((store, self.vault, self.installation))
+    }
+}
+
+/// The operating system's randomness, shared.
+pub(super) fn entropy() -> Arc<dyn Entropy> {
+    Arc::new(SystemEntropy)
+}
+
+/// A data directory that is only read: a server may be running on it.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) reader: SqliteReader,
+    pub(super) installation: Installation,
+}
+
+impl Reading {
+    pub(super) fn open(settings: &Settings) -> anyhow::Result<Self> {
+        let directory = master::data_dir(settings);
+        let reader = SqliteReader::open(&directory)?;
+        let installation = reader.installation()?;
+        let installation = installation.with_context(|| format!("{} was never served from", directory.display()))?;
+        Ok(Self { reader, installation })
+    }
+
+    /// What the audit is chained under.
+    pub(super) fn audit_key(&self, settings: &Settings) -> anyhow::Result<AuditKey> {
+        let master = master::find_for(settings, &self.installation.master_fingerprint)?;
+        let vault = Vault::open(master.key, &self.reader.keyring()?, entropy())?;
+        Ok(AuditKey::new(&vault.audit_key()))
+    }
+}

@@ -1,0 +1,21 @@
+//! What works on a data directory: the service itself, and what an operator does to it.
+
+mod backup;
+mod data;
+mod doctor;
+mod logs;
+mod master;
+mod master_key;
+mod restore;
+mod root;
+mod serve;
+mod tasks;
+mod verify_audit;
+
+pub(crate) use backup::backup;
+pub(crate) use doctor::doctor;
+pub(crate) use master_key::master_key;
+pub(crate) use restore::restore;
+pub(crate) use root::root;
+pub(crate) use serve::serve;
+pub(crate) use verify_audit::verify_audit;
