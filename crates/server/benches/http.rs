@@ -1,0 +1,240 @@
+//! Two ratios of docs/performance.md, each from one run over loopback, client and server sharing the machine:
+//!
+//! - `POST /v1/verify` against an axum handler that parses the same body and answers a constant;
+//! - durable updates (`PATCH /v1/keys/{id}`) against bare grouped SQLite commits of rows of that size.
+//!
+//! Run with `cargo bench -p keywright-server`. The two of a pair take turns, so that a noisy machine slows both.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::routing::post;
+use keywright_server::listen::{self, Bounds, Listen};
+use keywright_testkit::{ROOT, TestApp};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+const CLIENTS: usize = 16;
+const TURN: Duration = Duration::from_secs(3);
+const TURNS: usize = 3;
+
+#[tokio::main]
+async fn main() {
+    let app = TestApp::start().await;
+    let address = listen(keywright_server::router(app.state().clone())).await;
+    verify(&app, &address).await;
+    update(&app, &address).await;
+}
+
+async fn listen(router: Router) -> String {
+    let listen = Listen {
+        address: ([127, 0, 0, 1], 0).into(),
+        tls: None,
+        plaintext_ok: false,
+        bounds: Bounds::default(),
+    };
+    let listener = listen::bind(listen).await.expect("a free port");
+    let address = listener.address().to_string();
+    tokio::spawn(listener.serve(router, std::future::pending()));
+    address
+}
+
+async fn verify(app: &TestApp, address: &str) {
+    let grants = json!([{"effect": "allow", "actions": ["get"], "resources": ["devices/7/**"]}]);
+    let made = app.root("POST", "/v1/keys", json!({"name": "bench", "grants": grants})).await.json();
+    let asker = json!({"name": "asker", "kind": "management", "grantable": [],
+        "admin": {"actions": ["keys.verify"], "orgs": ["default"], "keyspaces": ["default"]}});
+    let asker = app.root("POST", "/v1/keys", asker).await.json()["secret"].as_str().expect("a secret").to_owned();
+    let body = json!({"secret": made["secret"], "action": "get", "resource": "devices/7/gps", "ip": "10.1.2.3", "cost": 1});
+    let request = request("POST", "/v1/verify", address, &asker, &body);
+    let answer = exchange(address, &request).await;
+    assert!(answer.contains("\"allowed\":true"), "{answer}");
+
+    let constant = answer.split_once("\r\n\r\n").expect("a body").1.to_owned();
+    let baseline = listen_constant(constant).await;
+    let baseline_request = self::request("POST", "/v1/verify", &baseline, &asker, &body);
+    let (mut ours, mut theirs) = (0.0, 0.0);
+    for _ in 0..TURNS {
+        theirs += load(&baseline, &[baseline_request.clone()]).await;
+        ours += load(address, &[request.clone()]).await;
+    }
+    report("POST /v1/verify, requests/s", ours, "axum handler that answers a constant", theirs, 0.8);
+}
+
+#[derive(serde::Deserialize)]
+#[expect(dead_code, reason = "parsed as the real body is, and then not looked at")]
+struct Body {
+    secret: String,
+    action: Option<String>,
+    resource: Option<String>,
+    ip: Option<std::net::IpAddr>,
+    cost: Option<u64>,
+}
+
+async fn listen_constant(constant: String) -> String {
+    let constant: Arc<str> = constant.into();
+    let handler = move |axum::Json(_body): axum::Json<Body>| async move {
+        ([("content-type", "application/json")], constant.to_string())
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let router: Router = Router::new().route("/v1/verify", post(handler));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+async fn update(app: &TestApp, address: &str) {
+    let mut requests = Vec::new();
+    let mut row_bytes = 0;
+    for client in 0..CLIENTS {
+        let grants = json!([{"effect": "allow", "actions": ["get", "put"], "resources": ["devices/7/**"]}]);
+        let body = json!({"name": format!("bench {client}"), "grants": grants, "labels": {"team": "fleet"}});
+        let made = app.root("POST", "/v1/keys", body).await.json();
+        row_bytes = made["key"].to_string().len();
+        let path = format!("/v1/keys/{}", made["key"]["id"].as_str().expect("an id"));
+        // Each request changes the key: a counter in its description makes every one a write.
+        requests.push((path, 0_u64));
+    }
+    let texts: Vec<Vec<u8>> =
+        requests.iter().map(|(path, _)| request("PATCH", path, address, ROOT, &json!({"description": "COUNTER-0000000000"}))).collect();
+    let (mut ours, mut theirs) = (0.0, 0.0);
+    for _ in 0..TURNS {
+        theirs += bare_commits(row_bytes);
+        ours += load(address, &texts).await;
+    }
+    report("PATCH /v1/keys/{id}, 16 clients, updates/s", ours, "bare grouped SQLite commits", theirs, 0.5);
+}
+
+fn request(method: &str, path: &str, host: &str, bearer: &str, body: &Value) -> Vec<u8> {
+    let body = body.to_string();
+    let kind = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {bearer}\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// Sends the requests over `CLIENTS` connections for a turn, each again and again; answers a second.
+async fn load(address: &str, requests: &[Vec<u8>]) -> f64 {
+    let done = Arc::new(AtomicU64::new(0));
+    let counter = Arc::new(AtomicU64::new(1));
+    let start = Instant::now();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|client| {
+            let (address, done, counter) = (address.to_owned(), Arc::clone(&done), Arc::clone(&counter));
+            let mut request = requests[client % requests.len()].clone();
+            tokio::spawn(async move {
+                let place = find(&request, b"COUNTER-");
+                let mut stream = TcpStream::connect(address).await.expect("a connection");
+                stream.set_nodelay(true).expect("no delay");
+                let mut buffer = Vec::with_capacity(8 * 1024);
+                while start.elapsed() < TURN {
+                    if let Some(place) = place {
+                        let number = format!("{:010}", counter.fetch_add(1, Ordering::Relaxed));
+                        request[place + 8..place + 18].copy_from_slice(number.as_bytes());
+                    }
+                    stream.write_all(&request).await.expect("the request is sent");
+                    read_answer(&mut stream, &mut buffer).await;
+                    assert!(buffer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&buffer));
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.expect("a client ends");
+    }
+    per_second(done.load(Ordering::Relaxed), start.elapsed())
+}
+
+async fn exchange(address: &str, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    stream.write_all(request).await.expect("the request is sent");
+    let mut buffer = Vec::new();
+    read_answer(&mut stream, &mut buffer).await;
+    String::from_utf8(buffer).expect("text")
+}
+
+async fn read_answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) {
+    buffer.clear();
+    loop {
+        if let Some(head) = find(buffer, b"\r\n\r\n") {
+            let length = content_length(&buffer[..head]);
+            if buffer.len() >= head + 4 + length {
+                return;
+            }
+        }
+        let read = stream.read_buf(buffer).await.expect("an answer");
+        assert_ne!(read, 0, "the server closed the connection");
+    }
+}
+
+fn content_length(head: &[u8]) -> usize {
+    let head = std::str::from_utf8(head).expect("headers are text").to_ascii_lowercase();
+    let line = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    line.map_or(0, |length| length.trim().parse().expect("a number"))
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}
+
+/// Updates rows from `CLIENTS` threads through one thread that groups what is waiting into one commit.
+fn bare_commits(row_bytes: usize) -> f64 {
+    let directory = tempfile::TempDir::new().expect("a scratch folder");
+    let connection = rusqlite::Connection::open(directory.path().join("bare.db")).expect("a database");
+    connection.pragma_update(None, "journal_mode", "WAL").expect("WAL");
+    connection.pragma_update(None, "synchronous", "FULL").expect("FULL");
+    connection.execute_batch("CREATE TABLE row (id INTEGER PRIMARY KEY, body TEXT NOT NULL)").expect("a table");
+    let (sender, receiver) = mpsc::sync_channel::<(u64, String, mpsc::SyncSender<()>)>(CLIENTS);
+    let writer = std::thread::spawn(move || {
+        while let Ok(first) = receiver.recv() {
+            let group: Vec<_> = std::iter::once(first).chain(receiver.try_iter()).collect();
+            connection.execute_batch("BEGIN IMMEDIATE").expect("begin");
+            for (id, body, _) in &group {
+                let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO row VALUES (?1, ?2)").expect("a statement");
+                statement.execute(rusqlite::params![id.cast_signed(), body]).expect("a row");
+            }
+            connection.execute_batch("COMMIT").expect("commit");
+            group.iter().for_each(|(_, _, answer)| answer.send(()).expect("a client waits"));
+        }
+    });
+    let start = Instant::now();
+    let clients: Vec<_> = (0..CLIENTS as u64)
+        .map(|client| {
+            let sender = sender.clone();
+            std::thread::spawn(move || {
+                let (answer, answered) = mpsc::sync_channel(1);
+                let mut count = 0_u64;
+                while start.elapsed() < TURN {
+                    let body = format!("{count:010}{}", "x".repeat(row_bytes));
+                    sender.send((client, body, answer.clone())).expect("the writer runs");
+                    answered.recv().expect("the writer answers");
+                    count += 1;
+                }
+                count
+            })
+        })
+        .collect();
+    let total: u64 = clients.into_iter().map(|client| client.join().expect("a client ends")).sum();
+    let elapsed = start.elapsed();
+    drop(sender);
+    writer.join().expect("the writer ends");
+    per_second(total, elapsed)
+}
+
+fn per_second(count: u64, elapsed: Duration) -> f64 {
+    u32::try_from(count).map_or(f64::MAX, f64::from) / elapsed.as_secs_f64()
+}
+
+fn report(ours: &str, rate: f64, theirs: &str, baseline: f64, floor: f64) {
+    let turns = f64::from(u32::try_from(TURNS).unwrap_or(1));
+    println!("{ours}: {:.0}", rate / turns);
+    println!("{theirs}: {:.0}", baseline / turns);
+    println!("ratio: {:.2} (floor {floor})", rate / baseline);
+}
