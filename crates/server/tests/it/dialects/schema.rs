@@ -27,10 +27,10 @@ impl Schemas {
                 "allOf" => faults
                     .extend(rule.as_array().unwrap().iter().flat_map(|part| self.faults(part, value, at))),
                 "type" if !has_type(rule, value) => {
-                    faults.push(format!("{at} is not of type {rule}: {value}"))
+                    faults.push(format!("{at} is not of type {rule}: {value}"));
                 }
                 "enum" if !rule.as_array().unwrap().contains(value) => {
-                    faults.push(format!("{at} is none of {rule}: {value}"))
+                    faults.push(format!("{at} is none of {rule}: {value}"));
                 }
                 "properties" => {
                     let members = rule

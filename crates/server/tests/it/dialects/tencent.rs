@@ -21,27 +21,36 @@ pub(super) struct Tc3<'a> {
 }
 
 impl Tc3<'_> {
-    pub(super) async fn call(&self, wired: &Wired, action: &str, body: &str) -> Reply {
+    /// The headers of a call to a host, signed.
+    pub(super) fn headers(&self, host: &str, action: &str, body: &str) -> Vec<(&'static str, String)> {
         let timestamp = self.timestamp.to_string();
-        let headers = [("content-type", "application/json"), ("x-tc-timestamp", timestamp.as_str())];
+        let signed = [("content-type", "application/json"), ("x-tc-timestamp", timestamp.as_str())];
         let request = SignedRequest {
             method: "POST",
-            host: HOST,
+            host,
             target: "/",
-            headers: &headers,
+            headers: &signed,
             parameters: &[],
             body_sha256: Some(Sha256::digest(body).into()),
         };
         let pair = KeyPair { access_id: self.id, secret: self.secret.as_bytes() };
         let authorization = sign_tc3(&request, pair, "apigateway", self.timestamp).unwrap();
-        let more = [
-            ("host", HOST),
-            ("x-tc-action", action),
-            ("x-tc-version", "2018-08-08"),
-            ("x-tc-language", self.language),
-            ("authorization", authorization.as_str()),
-        ];
-        let reply = wired.send("POST", "/", &[&headers[..], &more].concat(), body).await;
+        vec![
+            ("host", host.to_owned()),
+            ("content-type", "application/json".to_owned()),
+            ("x-tc-timestamp", timestamp),
+            ("x-tc-action", action.to_owned()),
+            ("x-tc-version", "2018-08-08".to_owned()),
+            ("x-tc-language", self.language.to_owned()),
+            ("authorization", authorization),
+        ]
+    }
+
+    pub(super) async fn call(&self, wired: &Wired, action: &str, body: &str) -> Reply {
+        let headers = self.headers(HOST, action, body);
+        let headers: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let reply = wired.send("POST", "/", &headers, body).await;
         assert_eq!((reply.status, reply.header("content-type")), (200, "application/json"));
         reply
     }
