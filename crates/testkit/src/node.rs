@@ -91,6 +91,15 @@ impl TestNode {
         Self { control, verifier, clock, store, vault, follower, directory }
     }
 
+    /// Another index of the same data, loaded whole and not followed.
+    pub async fn loaded_verifier(&self) -> Verifier {
+        let entropy: Arc<dyn Entropy> = Arc::new(SeededEntropy::new(77));
+        let verifier = Verifier::new(options(&self.vault, &entropy));
+        let snapshot = self.store.snapshot().await.expect("a snapshot reads");
+        verifier.load(snapshot.changes, snapshot.revision, snapshot.incarnation);
+        verifier
+    }
+
     /// The data directory.
     pub fn directory(&self) -> &Path {
         self.directory.0.path()
