@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use keywright_server::dialects::Dialect;
+use keywright_testkit::canary;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::process::Command;
@@ -26,7 +27,11 @@ async fn driven(wired: &Wired, python: &std::ffi::OsStr) -> Vec<Value> {
     server.abort();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+    let lines: Vec<Value> = lines.map(|line| serde_json::from_slice(line).unwrap()).collect();
+    for secret in lines.iter().filter_map(|line| line.pointer("/result/AccessKeySecret")?.as_str()) {
+        canary::note_secret(secret);
+    }
+    lines
 }
 
 #[expect(clippy::disallowed_methods, reason = "the client reads the machine's clock")]
