@@ -4,13 +4,13 @@
 //!
 //! `cargo bench -p keywright-verifier` prints a line for each size.
 
-#![allow(clippy::print_stdout, reason = "a benchmark prints what it measured")]
-#![expect(clippy::allow_attributes, reason = "whether the lint above fires depends on the lint set")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a benchmark stops at the first surprise")]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 #![expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "figures for people")]
 
 #[path = "../tests/fixture/mod.rs"]
+#[expect(dead_code, reason = "each binary uses its part")]
 mod fixture;
 
 use std::hint::black_box;

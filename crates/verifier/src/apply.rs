@@ -16,7 +16,7 @@ use crate::limits::{CompiledLimit, LimitCells};
 use crate::meters::{Meters, PlanCells, PlanMeters};
 use crate::pairs::{PairSecret, SigningSecret, Weak};
 use crate::quota::{CompiledQuota, QuotaCell, QuotaSubject};
-use crate::seats::{self, KeyIds, Seats};
+use crate::seats::{self, KeyIds, Seat, Seats};
 use crate::state::State;
 use crate::table::{Record, Route};
 use crate::terms::{Places, Policies};
@@ -72,8 +72,15 @@ pub(crate) struct Applying<'a> {
 /// What stands for the digest of a custom secret, which is in no table.
 const NO_DIGEST: Digest = Digest([0; 32]);
 
-/// What a key had before.
+/// What counted before: counters, or the one in the seat.
 struct Before<'a> {
+    limits: &'a [CompiledLimit],
+    meters: Option<&'a Arc<Meters>>,
+    seat: Option<&'a Seat>,
+}
+
+/// What a key was before.
+struct Was<'a> {
     seats: Vec<u32>,
     record: Option<&'a Record>,
     pairs: &'a [PairSecret],
@@ -134,9 +141,9 @@ impl Applying<'_> {
         let limits: Box<[CompiledLimit]> = spec.limits.iter().map(CompiledLimit::new).collect();
         let quota = spec.quota.as_ref().map(CompiledQuota::new);
         let before = self.previous.directory.owners.at(place);
-        let before = before.and_then(|row| row.meters.as_ref().map(|meters| (&row.limits[..], meters)));
+        let before = before.map(|row| Before { limits: &row.limits, meters: row.meters.as_ref(), seat: None });
         let subject = QuotaSubject::Principal(principal.id);
-        let meters = self.meters(before, (&limits, quota.is_some(), subject), Box::default());
+        let meters = self.meters(before.as_ref(), (&limits, quota.is_some(), subject), Box::default());
         let row = OwnerRow {
             id: principal.id,
             external_id: spec.external_id.as_deref().map(Box::from),
@@ -160,7 +167,7 @@ impl Applying<'_> {
         Arc::make_mut(&mut self.next.directory.plans).set(place, Some(Arc::new(row)));
     }
 
-    fn before(&self, id: KeyId) -> Before<'_> {
+    fn before(&self, id: KeyId) -> Was<'_> {
         let mut chain = Vec::new();
         let mut place = self.writer.ids.first(self.seats, id).unwrap_or(seats::NONE);
         while let Some(seat) = self.seats.at(place) {
@@ -173,7 +180,7 @@ impl Applying<'_> {
             self.previous.table.record(self.seats.at(*place)?.route(), *place)
         });
         let record = by_digest.or_else(|| pairs.first().map(|pair| &pair.record));
-        Before { seats: chain, record, pairs }
+        Was { seats: chain, record, pairs }
     }
 
     fn key(&mut self, key: &Arc<Key>) {
@@ -225,8 +232,11 @@ impl Applying<'_> {
         places: &Places,
         previous: &State,
     ) -> Option<Arc<Meters>> {
-        let before = old.and_then(|record| record.meters.as_ref().map(|meters| (&*record.terms.limits.limits, meters)));
-        let old_plans = before.map_or(&[][..], |(_, meters)| &meters.plans);
+        if Self::counts_in_seat(key, old, limits) {
+            return None;
+        }
+        let before = old.map(|record| Before { limits: &record.terms.limits.limits, meters: record.meters.as_ref(), seat: self.seats.at(record.seat) });
+        let old_plans = before.as_ref().and_then(|before| before.meters).map_or(&[][..], |meters| &meters.plans);
         let bound = key.spec.plans.iter().zip(&places.plans).map(|(id, place)| {
             let kept = old_plans.iter().find(|old| old.plan == *place).map(|old| Arc::clone(&old.cells));
             let cells = kept.unwrap_or_else(|| {
@@ -238,7 +248,16 @@ impl Applying<'_> {
             PlanMeters { plan: *place, cells }
         });
         let bound: Box<[PlanMeters]> = bound.collect();
-        self.meters(before, (limits, key.spec.quota.is_some(), QuotaSubject::Key(key.id)), bound)
+        self.meters(before.as_ref(), (limits, key.spec.quota.is_some(), QuotaSubject::Key(key.id)), bound)
+    }
+
+    /// Whether all that counts is one limit, with one secret, as before: then it is counted in the secret's seat.
+    fn counts_in_seat(key: &Key, old: Option<&Record>, limits: &[CompiledLimit]) -> bool {
+        let [_] = limits else { return false };
+        let counts_alone = key.secrets.len() == 1 && key.spec.quota.is_none() && key.spec.plans.is_empty();
+        // A limit that comes to a key later gets a counter of its own: the seat's may hold an older limit's count.
+        let goes_on = old.is_none_or(|old| old.meters.is_none() && *old.terms.limits.limits == *limits);
+        counts_alone && goes_on
     }
 
     /// The counters for these limits, quota and plans: the ones there were when nothing about them has changed, else
@@ -246,41 +265,51 @@ impl Applying<'_> {
     /// quotas and plans share their cells, so that nothing is.
     fn meters(
         &mut self,
-        before: Option<(&[CompiledLimit], &Arc<Meters>)>,
+        before: Option<&Before<'_>>,
         (limits, has_quota, subject): (&[CompiledLimit], bool, QuotaSubject),
         plans: Box<[PlanMeters]>,
     ) -> Option<Arc<Meters>> {
         if limits.is_empty() && !has_quota && plans.is_empty() {
             return None;
         }
-        if let Some((old_limits, meters)) = before {
+        if let Some((before, meters)) = before.and_then(|before| Some((before, before.meters?))) {
             let same_plans = meters.plans.iter().map(|old| old.plan).eq(plans.iter().map(|new| new.plan));
-            if old_limits == limits && same_plans && meters.quota.is_some() == has_quota {
+            if before.limits == limits && same_plans && meters.quota.is_some() == has_quota {
                 return Some(Arc::clone(meters));
             }
         }
-        let old_quota = before.and_then(|(_, meters)| meters.quota.clone());
+        let old_quota = before.and_then(|before| before.meters?.quota.clone());
         let quota = has_quota.then(|| old_quota.unwrap_or_else(|| self.writer.quota_cell(subject)));
-        let cells = before.map_or_else(
-            || LimitCells::with_room_for(limits.len()),
-            |(old_limits, meters)| LimitCells::inheriting(&meters.limits, old_limits, limits),
-        );
+        let cells = match before {
+            Some(Before { limits: old, meters: Some(meters), .. }) => {
+                LimitCells::inheriting(&meters.limits.all(), old, limits)
+            }
+            Some(Before { limits: old, seat: Some(seat), .. }) => {
+                LimitCells::inheriting(&[seat.limit()], old, limits)
+            }
+            _ => LimitCells::with_room_for(limits.len()),
+        };
         Some(Arc::new(Meters { limits: cells, quota, plans }))
     }
 
     /// The secret's seat: the one it has, unless its digest was made anew.
     fn seat(&self, key: KeyId, secret: &KeySecret, route: Route, old: &[u32]) -> Option<u32> {
-        let mut last_used = None;
+        let mut before = None;
         for place in old {
             let Some(seat) = self.seats.at(*place).filter(|seat| seat.secret() == secret.id) else { continue };
             if seat.route() == route {
                 return Some(*place);
             }
-            last_used = seat.last_used();
+            before = Some(seat);
         }
         let place = self.seats.take(route, key, secret.id, seats::NONE)?;
-        if let Some(at) = last_used {
-            self.seats.touch(place, at);
+        if let Some(before) = before {
+            if let Some(at) = before.last_used() {
+                self.seats.touch(place, at);
+            }
+            if let Some(seat) = self.seats.at(place) {
+                seat.go_on_from(before);
+            }
         }
         Some(place)
     }

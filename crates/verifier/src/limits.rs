@@ -93,11 +93,29 @@ struct Inherited {
 /// Charges that did not fit.
 pub(crate) struct NoRoom;
 
+/// A cell, wherever its word is: in a list of cells, or in the seat of a secret.
+#[derive(Clone, Copy)]
+pub(crate) struct CellRef<'a> {
+    full_at: &'a AtomicU64,
+    inherited: Option<&'a Inherited>,
+}
+
+impl<'a> CellRef<'a> {
+    /// A cell in a word of somebody else's, which never inherits.
+    pub(crate) const fn in_word(full_at: &'a AtomicU64) -> Self {
+        Self { full_at, inherited: None }
+    }
+}
+
 impl LimitCell {
+    pub(crate) fn cell(&self) -> CellRef<'_> {
+        CellRef { full_at: &self.full_at, inherited: self.inherited.as_deref() }
+    }
+
     /// A cell that goes on from another one.
-    pub(crate) fn inheriting(cell: &Self, from: &CompiledLimit, to: &CompiledLimit) -> Self {
+    pub(crate) fn inheriting(cell: CellRef<'_>, from: &CompiledLimit, to: &CompiledLimit) -> Self {
         let full_at = cell.full_at.load(Ordering::Acquire);
-        match &cell.inherited {
+        match cell.inherited {
             // Not used since the last change either: go on from what was before that.
             Some(older) if full_at == INHERITS => {
                 let inherited = Inherited { full_at: older.full_at, limit: older.limit.clone() };
@@ -112,8 +130,10 @@ impl LimitCell {
             },
         }
     }
+}
 
-    fn full_at(&self, limit: &CompiledLimit, now: u64) -> u64 {
+impl CellRef<'_> {
+    fn full_at(self, limit: &CompiledLimit, now: u64) -> u64 {
         let full_at = self.full_at.load(Ordering::Acquire);
         if full_at != INHERITS {
             return full_at;
@@ -122,8 +142,8 @@ impl LimitCell {
     }
 
     #[cold]
-    fn take_over(&self, limit: &CompiledLimit, now: u64) -> u64 {
-        let Some(before) = &self.inherited else { return 0 };
+    fn take_over(self, limit: &CompiledLimit, now: u64) -> u64 {
+        let Some(before) = self.inherited else { return 0 };
         let used = limit.converted(before.full_at.saturating_sub(now), &before.limit);
         let full_at = now.saturating_add(used);
         // Whoever is first decides: all compute from the same numbers.
@@ -134,12 +154,12 @@ impl LimitCell {
     }
 
     /// Whether a charge fits now. Consumes nothing.
-    pub(crate) fn has_room(&self, limit: &CompiledLimit, charge: u64, now: u64) -> bool {
+    pub(crate) fn has_room(self, limit: &CompiledLimit, charge: u64, now: u64) -> bool {
         fits(self.full_at(limit, now), limit, charge, now).is_some()
     }
 
     /// Consumes a charge, if it fits.
-    pub(crate) fn take(&self, limit: &CompiledLimit, charge: u64, now: u64) -> Result<(), NoRoom> {
+    pub(crate) fn take(self, limit: &CompiledLimit, charge: u64, now: u64) -> Result<(), NoRoom> {
         let mut seen = self.full_at(limit, now);
         loop {
             let next = fits(seen, limit, charge, now).ok_or(NoRoom)?;
@@ -151,18 +171,18 @@ impl LimitCell {
     }
 
     /// Gives back a charge that was consumed a moment ago.
-    pub(crate) fn give_back(&self, charge: u64) {
+    pub(crate) fn give_back(self, charge: u64) {
         self.full_at.fetch_sub(charge, Ordering::AcqRel);
     }
 
     /// Units left now, and milliseconds until the bucket is full again.
-    pub(crate) fn left(&self, limit: &CompiledLimit, now: u64) -> (u64, u64) {
+    pub(crate) fn left(self, limit: &CompiledLimit, now: u64) -> (u64, u64) {
         let used = self.full_at(limit, now).saturating_sub(now);
         (limit.units(limit.capacity.saturating_sub(used)), used.div_ceil(TICKS_PER_MS))
     }
 
     /// Milliseconds until a charge fits.
-    pub(crate) fn wait_ms(&self, limit: &CompiledLimit, charge: u64, now: u64) -> u64 {
+    pub(crate) fn wait_ms(self, limit: &CompiledLimit, charge: u64, now: u64) -> u64 {
         let used = self.full_at(limit, now).saturating_sub(now);
         used.saturating_add(charge).saturating_sub(limit.capacity).div_ceil(TICKS_PER_MS)
     }
@@ -198,10 +218,10 @@ impl LimitCells {
     }
 
     /// Cells for `new` that go on from those for `old` wherever a name is the same.
-    pub(crate) fn inheriting(cells: &Self, old: &[CompiledLimit], new: &[CompiledLimit]) -> Self {
+    pub(crate) fn inheriting(cells: &[CellRef<'_>], old: &[CompiledLimit], new: &[CompiledLimit]) -> Self {
         let mut made = new.iter().map(|to| {
-            let before = old.iter().zip(cells.iter()).find(|(from, _)| from.name == to.name);
-            before.map_or_else(LimitCell::default, |(from, cell)| LimitCell::inheriting(cell, from, to))
+            let before = old.iter().zip(cells).find(|(from, _)| from.name == to.name);
+            before.map_or_else(LimitCell::default, |(from, cell)| LimitCell::inheriting(*cell, from, to))
         });
         let in_place = std::array::from_fn(|_| made.next().unwrap_or_default());
         let more: Box<[LimitCell]> = made.collect();
@@ -214,12 +234,13 @@ impl LimitCells {
     }
 
     /// The cell at a place; `None` beyond the 16th.
-    pub(crate) fn at(&self, place: usize) -> Option<&LimitCell> {
-        self.in_place.get(place).or_else(|| self.more().get(place - IN_PLACE))
+    pub(crate) fn at(&self, place: usize) -> Option<CellRef<'_>> {
+        self.in_place.get(place).or_else(|| self.more().get(place - IN_PLACE)).map(LimitCell::cell)
     }
 
-    fn iter(&self) -> impl Iterator<Item = &LimitCell> {
-        self.in_place.iter().chain(self.more.get().into_iter().flatten())
+    /// All of them in their order.
+    pub(crate) fn all(&self) -> Vec<CellRef<'_>> {
+        self.in_place.iter().chain(self.more.get().into_iter().flatten()).map(LimitCell::cell).collect()
     }
 }
 

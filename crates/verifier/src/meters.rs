@@ -8,7 +8,7 @@ use keywright_model::time::Timestamp;
 use crate::ask::Now;
 use crate::directory::PlanRow;
 use crate::inline::Inline;
-use crate::limits::{CompiledLimit, LimitCell, LimitCells, ticks};
+use crate::limits::{CellRef, CompiledLimit, LimitCells, ticks};
 use crate::quota::{CompiledQuota, QuotaBlock, QuotaCell, Room};
 use crate::verdict::{LimitState, QuotaState};
 
@@ -40,7 +40,7 @@ pub(crate) struct PlanCells {
 /// Everything that one call is charged to.
 #[derive(Default)]
 pub(crate) struct Charges<'a> {
-    limits: Inline<(&'a CompiledLimit, &'a LimitCell), 8>,
+    limits: Inline<(&'a CompiledLimit, CellRef<'a>), 8>,
     quotas: Inline<(&'a CompiledQuota, &'a Arc<QuotaCell>), 4>,
 }
 
@@ -64,6 +64,11 @@ impl<'a> Charges<'a> {
         }
     }
 
+    /// Adds the one limit of a key that is counted in its secret's seat.
+    pub(crate) fn add_one(&mut self, limit: &'a CompiledLimit, cell: CellRef<'a>) {
+        self.limits.push((limit, cell));
+    }
+
     /// Adds a plan with what one key has used of it.
     pub(crate) fn add_plan(&mut self, plan: &'a PlanRow, cells: &'a PlanCells) {
         for (limit, place) in &plan.limits {
@@ -83,7 +88,7 @@ impl<'a> Charges<'a> {
         let at = ticks(now.boot_ns);
         for (limit, cell) in self.limits.iter() {
             if limit.charge(cost).is_none_or(|charge| !cell.has_room(limit, charge, at)) {
-                return limited(limit, cell, cost, at);
+                return limited(limit, *cell, cost, at);
             }
         }
         let mut missing = None;
@@ -114,7 +119,7 @@ impl<'a> Charges<'a> {
             let charge = limit.charge(cost).unwrap_or(u64::MAX);
             if cell.take(limit, charge, at).is_err() {
                 self.give_back(cost, self.quotas.len(), taken);
-                return limited(limit, cell, cost, at);
+                return limited(limit, *cell, cost, at);
             }
         }
         Charged::Yes
@@ -148,7 +153,7 @@ impl<'a> Charges<'a> {
 }
 
 #[cold]
-fn limited(limit: &CompiledLimit, cell: &LimitCell, cost: u64, at: u64) -> Charged {
+fn limited(limit: &CompiledLimit, cell: CellRef<'_>, cost: u64, at: u64) -> Charged {
     let retry_ms = limit.charge(cost).map(|charge| cell.wait_ms(limit, charge, at));
     Charged::No(Denial::RateLimited, retry_ms)
 }

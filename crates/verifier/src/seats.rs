@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use keywright_model::id::{KeyId, SecretId};
 use keywright_model::time::Timestamp;
 
+use crate::limits::CellRef;
 use crate::table::Route;
 
 /// No seat.
@@ -17,8 +18,10 @@ const SEATS: usize = 4_096;
 const SEGMENTS: usize = 16_384;
 const WORDS: usize = SEATS / 64;
 
-/// Written before the seat is published, but for the last use.
+/// Exactly one cache line: a verification that finds its secret touches one seat, and most keys' counting is in it too.
+/// Written before the seat is published, but for what counts.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct Seat {
     /// Where the secret's digest belongs in the table.
     route: AtomicU64,
@@ -26,6 +29,8 @@ pub(crate) struct Seat {
     secret: [AtomicU64; 2],
     /// Milliseconds since 1970; 0 is never.
     last_used: AtomicU64,
+    /// The one limit of a key with one secret, one limit and nothing else that counts: see [`CellRef`].
+    limit: AtomicU64,
     /// The next seat of the same key; only the writer reads it.
     next: AtomicU32,
 }
@@ -63,8 +68,17 @@ fn store(words: &[AtomicU64; 2], bits: u128) {
 impl Seat {
     fn empty() -> Self {
         let zero = || [AtomicU64::new(0), AtomicU64::new(0)];
-        let route = AtomicU64::new(0);
-        Self { route, key: zero(), secret: zero(), last_used: AtomicU64::new(0), next: AtomicU32::new(NONE) }
+        let (route, last_used, limit) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        Self { route, key: zero(), secret: zero(), last_used, limit, next: AtomicU32::new(NONE) }
+    }
+
+    pub(crate) const fn limit(&self) -> CellRef<'_> {
+        CellRef::in_word(&self.limit)
+    }
+
+    /// Goes on counting where another seat stopped: the same secret under another digest.
+    pub(crate) fn go_on_from(&self, seat: &Self) {
+        self.limit.store(seat.limit.load(Ordering::Acquire), Ordering::Release);
     }
 
     pub(crate) fn route(&self) -> Route {

@@ -1,9 +1,10 @@
 //! Secrets by digest: a persistent table, so that publishing a change copies a few pages and readers see the old
 //! table or the new one.
 //!
-//! 64 nodes of 64 shards, each an open-addressing table of its own. A write copies one shard (some 250 records at a
-//! million) and 128 pointers, whatever the size of the rest, so there is no overlay to search on every verification
-//! and no merge that could hold up a writer. Chosen over a base with an overlay for that reason.
+//! 64 nodes of 64 shards, each an open-addressing table of its own with its records in place: a look-up waits for one
+//! random read. A write copies one shard (some 250 records at a million) and 128 pointers, whatever the size of the
+//! rest, so there is no overlay to search on every verification and no merge that could hold up a writer. Chosen over
+//! a base with an overlay for that reason.
 
 use std::sync::Arc;
 
@@ -14,12 +15,6 @@ use crate::meters::Meters;
 use crate::terms::Terms;
 
 const FAN: usize = 64;
-/// In a slot: where the record is, and as many bits of the digest as are left.
-const PLACE_BITS: u32 = 20;
-const PLACE_MASK: u32 = (1 << PLACE_BITS) - 1;
-const EMPTY: u32 = u32::MAX;
-const TAG_MASK: u32 = (1 << (32 - PLACE_BITS)) - 1;
-
 /// What the index keeps of one secret, besides its [`crate::seats::Seat`]. Exactly one cache line: with everything
 /// that decides whether it is the right one in it, so that a verification waits for one random read and not for two.
 #[derive(Clone, Debug)]
@@ -31,7 +26,7 @@ pub(crate) struct Record {
     pub(crate) expires_at: i64,
     /// What it shares with other secrets.
     pub(crate) terms: Arc<Terms>,
-    /// The key's counters, if anything counts.
+    /// The key's counters, if anything counts but one limit, whose counter is in the seat.
     pub(crate) meters: Option<Arc<Meters>>,
     /// The key's owner in the directory.
     pub(crate) owner: u32,
@@ -48,33 +43,26 @@ impl Route {
         Self(digest.0.first_chunk().map_or(0, |first| u64::from_be_bytes(*first)))
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "bits are cut out on purpose")]
-    const fn bits(self, from: u32) -> u32 {
-        (self.0 >> from) as u32
-    }
-
     const fn node(self) -> usize {
-        self.bits(58) as usize % FAN
+        (self.0 >> 58) as usize % FAN
     }
 
     const fn shard(self) -> usize {
-        self.bits(52) as usize % FAN
+        (self.0 >> 52) as usize % FAN
     }
 
-    const fn slot(self) -> usize {
-        self.bits(0) as usize
-    }
-
-    const fn tag(self) -> u32 {
-        self.bits(36) & TAG_MASK
+    /// Where to begin in a shard of `places` (fewer than 2^32 of them).
+    fn start(self, places: usize) -> usize {
+        let scaled = (self.0 & 0xFFFF_FFFF) * (places as u64);
+        usize::try_from(scaled >> 32).unwrap_or_default()
     }
 }
 
+/// Open addressing with linear probing: runs end at an empty place, and a quarter of them are.
 #[derive(Clone, Debug, Default)]
 struct Shard {
-    records: Vec<Record>,
-    /// A power of two of them; at most three quarters used.
-    slots: Box<[u32]>,
+    places: Box<[Option<Record>]>,
+    used: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -114,22 +102,17 @@ impl Table {
     /// A miss reads and compares a record too, and `wanted` is asked about it: a secret that does not exist, one that
     /// is not wanted and one that is there cost the same.
     pub(crate) fn find(&self, digest: &Digest, wanted: impl Fn(&Record) -> bool) -> Option<&Record> {
-        let route = Route::of(digest);
-        let shard = self.shard(route)?;
+        let shard = self.shard(Route::of(digest))?;
+        let (behind, from) = shard.split(Route::of(digest));
         let mut compared = false;
-        let mut slot = route.slot();
-        let mask = shard.slots.len().wrapping_sub(1);
-        while let Some(held) = shard.slots.get(slot & mask).copied().filter(|held| *held != EMPTY) {
-            if held >> PLACE_BITS == route.tag() {
-                let record = shard.records.get((held & PLACE_MASK) as usize)?;
-                compared = true;
-                if is_digest(record, digest) & wanted(record) {
-                    return Some(record);
-                }
+        for place in from.iter().chain(behind) {
+            let Some(record) = place else { break };
+            compared = true;
+            if is_digest(record, digest) & wanted(record) {
+                return Some(record);
             }
-            slot = slot.wrapping_add(1);
         }
-        if !compared && let Some(decoy) = shard.records.get(route.slot() % shard.records.len().max(1)) {
+        if !compared && let Some(decoy) = from.iter().chain(behind).flatten().next() {
             std::hint::black_box(is_digest(decoy, digest) & wanted(decoy));
         }
         None
@@ -138,27 +121,21 @@ impl Table {
     /// The record in a seat.
     pub(crate) fn record(&self, route: Route, seat: u32) -> Option<&Record> {
         let shard = self.shard(route)?;
-        shard.slot_of(route, seat).and_then(|(_, place)| shard.records.get(place))
+        shard.places.get(shard.place_of(route, seat)?)?.as_ref()
     }
 
     pub(crate) fn insert(&mut self, record: Record) {
         let route = Route::of(&record.digest);
         let Some(shard) = self.shard_mut(route) else { return };
-        if let Some((_, place)) = shard.slot_of(route, record.seat) {
-            if let Some(old) = shard.records.get_mut(place) {
-                *old = record;
-            }
+        if let Some(place) = shard.place_of(route, record.seat).and_then(|place| shard.places.get_mut(place)) {
+            *place = Some(record);
             return;
         }
-        if shard.records.len() == shard.records.capacity() {
-            shard.records.reserve_exact((shard.records.len() / 8).max(2));
-        }
-        shard.records.push(record);
-        if shard.records.len() * 4 > shard.slots.len() * 3 {
+        if (shard.used + 1) * 4 > shard.places.len() * 3 {
             shard.rebuild();
-        } else {
-            shard.link(route, shard.records.len() - 1);
         }
+        shard.put(record);
+        shard.used += 1;
         self.len += 1;
     }
 
@@ -167,8 +144,10 @@ impl Table {
             return;
         }
         let Some(shard) = self.shard_mut(route) else { return };
-        if let Some((_, place)) = shard.slot_of(route, seat) {
-            shard.records.swap_remove(place);
+        if let Some(place) = shard.place_of(route, seat).and_then(|place| shard.places.get_mut(place)) {
+            *place = None;
+            shard.used -= 1;
+            // What was pushed behind it must be found again.
             shard.rebuild();
             self.len -= 1;
         }
@@ -176,50 +155,39 @@ impl Table {
 
     /// How many bytes the table takes, policies and counters apart.
     pub(crate) fn bytes(&self) -> usize {
-        let shards = self.nodes.iter().flat_map(|node| &node.0).filter(|shard| !shard.records.is_empty());
-        let sizes = shards.map(|shard| {
-            shard.records.capacity() * size_of::<Record>() + size_of_val(&*shard.slots) + size_of::<Shard>() + 16
-        });
-        sizes.sum::<usize>() + FAN * size_of::<Node>()
+        let shards = self.nodes.iter().flat_map(|node| &node.0).filter(|shard| shard.used > 0);
+        shards.map(|shard| size_of_val(&*shard.places) + size_of::<Shard>() + 16).sum::<usize>() + FAN * size_of::<Node>()
     }
 }
 
 impl Shard {
-    fn slot_of(&self, route: Route, seat: u32) -> Option<(usize, usize)> {
-        let mask = self.slots.len().wrapping_sub(1);
-        let mut slot = route.slot();
-        loop {
-            let held = self.slots.get(slot & mask).copied().filter(|held| *held != EMPTY)?;
-            let place = (held & PLACE_MASK) as usize;
-            if self.records.get(place).is_some_and(|record| record.seat == seat) {
-                return Some((slot & mask, place));
-            }
-            slot = slot.wrapping_add(1);
+    /// The places before a route's start, and those from there on.
+    fn split(&self, route: Route) -> (&[Option<Record>], &[Option<Record>]) {
+        let start = route.start(self.places.len());
+        self.places.split_at_checked(start).unwrap_or_default()
+    }
+
+    fn place_of(&self, route: Route, seat: u32) -> Option<usize> {
+        let (behind, from) = self.split(route);
+        let (start, total) = (behind.len(), self.places.len());
+        let run = from.iter().chain(behind).map_while(Option::as_ref);
+        let nth = run.enumerate().find(|(_, record)| record.seat == seat)?.0;
+        Some((start + nth) % total)
+    }
+
+    fn put(&mut self, record: Record) {
+        let start = Route::of(&record.digest).start(self.places.len());
+        let (behind, from) = self.places.split_at_mut(start);
+        if let Some(free) = from.iter_mut().chain(behind).find(|place| place.is_none()) {
+            *free = Some(record);
         }
     }
 
-    fn link(&mut self, route: Route, place: usize) {
-        let mask = self.slots.len().wrapping_sub(1);
-        let mut slot = route.slot();
-        while self.slots.get(slot & mask).is_some_and(|held| *held != EMPTY) {
-            slot = slot.wrapping_add(1);
-        }
-        // A shard of a million records is a table of four thousand million: it never comes to that.
-        let place = u32::try_from(place).unwrap_or(PLACE_MASK) & PLACE_MASK;
-        if let Some(free) = self.slots.get_mut(slot & mask) {
-            *free = route.tag() << PLACE_BITS | place;
-        }
-    }
-
+    /// Puts everything where it belongs, with room for an eighth more before the next time.
     fn rebuild(&mut self) {
-        // Room for an eighth more before the next time.
-        let wanted = (self.records.len() * 3 / 2 + 1).next_power_of_two();
-        self.slots = vec![EMPTY; wanted].into();
-        for place in 0..self.records.len() {
-            if let Some(route) = self.records.get(place).map(|record| Route::of(&record.digest)) {
-                self.link(route, place);
-            }
-        }
+        let places = self.used * 3 / 2 + 2;
+        let old = std::mem::replace(&mut self.places, (0..places).map(|_| None).collect());
+        old.into_iter().flatten().for_each(|record| self.put(record));
     }
 }
 
@@ -238,8 +206,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_is_a_cache_line_and_a_seat_fits_into_one() {
-        assert_eq!(size_of::<Record>(), 64);
-        assert_eq!(size_of::<crate::seats::Seat>(), 56);
+    fn a_record_is_a_cache_line_and_so_is_a_seat() {
+        assert_eq!(size_of::<Option<Record>>(), 64);
+        assert_eq!(size_of::<crate::seats::Seat>(), 64);
     }
 }

@@ -91,7 +91,7 @@ impl<'a> Asking<'a> {
             permission = self.permission(terms, owner_row);
             denial = (permission.authorized == Some(false)).then_some(Denial::InsufficientPermission);
         }
-        let charges = charges(record, owner_row, &self.state.directory);
+        let charges = charges(record, seat, owner_row, &self.state.directory);
         let mut retry_ms = None;
         if denial.is_none() {
             match charges.charge(self.request.cost, self.now) {
@@ -100,8 +100,8 @@ impl<'a> Asking<'a> {
                 Charged::Needs(block) => return Decided::Deferred(Deferred::QuotaBlock(block)),
             }
         }
-        let found = Found { record, seat, status, charges };
-        self.verdict(Some(found), denial, permission, retry_ms)
+        let found = Found { record, seat, status, charges: &charges };
+        self.verdict(Some(&found), denial, permission, retry_ms)
     }
 
     /// Why the key itself may not be used now, from here.
@@ -153,13 +153,13 @@ impl<'a> Asking<'a> {
 
     fn verdict(
         &self,
-        found: Option<Found<'_>>,
+        found: Option<&Found<'_>>,
         denial: Option<Denial>,
         permission: Permission,
         retry_ms: Option<u64>,
     ) -> Decided {
         let directory = &self.state.directory;
-        let keyspace = found.as_ref().and_then(|found| directory.keyspaces.at(found.record.terms.keyspace_place));
+        let keyspace = found.and_then(|found| directory.keyspaces.at(found.record.terms.keyspace_place));
         let valid_until_ns = self.lease.valid_until(keyspace.and_then(|keyspace| keyspace.max_staleness_ns));
         let age_ms = self.lease.age_ns(self.now.boot_ns) / 1_000_000;
         if valid_until_ns <= self.now.boot_ns {
@@ -170,8 +170,8 @@ impl<'a> Asking<'a> {
             denial,
             check_failed: permission.check_failed,
             authorized: permission.authorized,
-            limits: found.as_ref().map_or_else(Inline::default, |found| found.charges.limit_states(self.now)),
-            quota: found.as_ref().and_then(|found| found.charges.quota_state(self.now.wall)),
+            limits: found.map_or_else(Inline::default, |found| found.charges.limit_states(self.now)),
+            quota: found.and_then(|found| found.charges.quota_state(self.now.wall)),
             key: found.map(|found| found.key(directory)),
             retry_ms,
             revision: self.revision,
@@ -206,7 +206,7 @@ struct Found<'a> {
     record: &'a Record,
     seat: &'a Seat,
     status: SecretStatus,
-    charges: Charges<'a>,
+    charges: &'a Charges<'a>,
 }
 
 impl Found<'_> {
@@ -249,16 +249,23 @@ fn is_allowed_from(terms: &Terms, address: Option<IpAddr>) -> bool {
 }
 
 /// All that a call with this secret counts against: the key's own, its plans', its owner's.
-fn charges<'a>(record: &'a Record, owner: Option<&'a OwnerRow>, directory: &'a Directory) -> Charges<'a> {
+fn charges<'a>(
+    record: &'a Record,
+    seat: &'a Seat,
+    owner: Option<&'a OwnerRow>,
+    directory: &'a Directory,
+) -> Charges<'a> {
     let mut charges = Charges::default();
+    let own = &record.terms.limits;
     if let Some(meters) = &record.meters {
-        let own = &record.terms.limits;
         charges.add(&own.limits, own.quota.as_ref(), meters);
         for plan in &meters.plans {
             if let Some(row) = directory.plans.at(plan.plan) {
                 charges.add_plan(row, &plan.cells);
             }
         }
+    } else if let Some(limit) = own.limits.first() {
+        charges.add_one(limit, seat.limit());
     }
     if let Some((owner, meters)) = owner.and_then(|owner| owner.meters.as_ref().map(|meters| (owner, meters))) {
         charges.add(&owner.limits, owner.quota.as_ref(), meters);

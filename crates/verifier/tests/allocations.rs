@@ -1,6 +1,9 @@
 //! A verification allocates nothing: counted by a global allocator of its own, in a binary of its own.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+
 #[path = "fixture/mod.rs"]
+#[expect(dead_code, reason = "each binary uses its part")]
 mod fixture;
 
 use std::alloc::{GlobalAlloc, Layout, System};

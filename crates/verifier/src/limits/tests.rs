@@ -7,7 +7,7 @@ fn limit(max: u64, per_seconds: u32) -> CompiledLimit {
 }
 
 fn admits(cell: &LimitCell, limit: &CompiledLimit, cost: u64, now_ns: u64) -> bool {
-    limit.charge(cost).is_some_and(|charge| cell.take(limit, charge, ticks(now_ns)).is_ok())
+    limit.charge(cost).is_some_and(|charge| cell.cell().take(limit, charge, ticks(now_ns)).is_ok())
 }
 
 #[test]
@@ -16,7 +16,7 @@ fn a_full_bucket_admits_exactly_its_maximum() {
         let (limit, cell) = (limit(max, per), LimitCell::default());
         let admitted = (0..=max).filter(|_| admits(&cell, &limit, 1, 1_000)).count() as u64;
         assert_eq!(admitted, max);
-        assert_eq!(cell.left(&limit, ticks(1_000)).0, 0);
+        assert_eq!(cell.cell().left(&limit, ticks(1_000)).0, 0);
     }
     let (most, cell) = (limit(keywright_model::limit::LIMIT_MAX, 1), LimitCell::default());
     assert!(admits(&cell, &most, keywright_model::limit::LIMIT_MAX, 5) && !admits(&cell, &most, 1 << 40, 5));
@@ -67,7 +67,7 @@ proptest! {
         let (limit, cell) = (limit(max, per), LimitCell::default());
         prop_assume!(used <= max);
         prop_assert!(used == 0 || admits(&cell, &limit, used, 0));
-        let (left, _) = cell.left(&limit, ticks(wait));
+        let (left, _) = cell.cell().left(&limit, ticks(wait));
         prop_assert!(!admits(&cell, &limit, left + 1, wait));
         prop_assert!(left == 0 || admits(&cell, &limit, left, wait));
     }
@@ -78,8 +78,8 @@ fn a_changed_limit_goes_on_from_the_units_that_were_used() {
     let (old, new) = (limit(10, 10), limit(40, 10));
     let cell = LimitCell::default();
     assert!(admits(&cell, &old, 6, 100));
-    let next = LimitCell::inheriting(&cell, &old, &new);
-    assert_eq!(next.left(&new, ticks(100)).0, 34);
-    let third = LimitCell::inheriting(&next, &new, &old);
-    assert_eq!(third.left(&old, ticks(100)).0, 4);
+    let next = LimitCell::inheriting(cell.cell(), &old, &new);
+    assert_eq!(next.cell().left(&new, ticks(100)).0, 34);
+    let third = LimitCell::inheriting(next.cell(), &new, &old);
+    assert_eq!(third.cell().left(&old, ticks(100)).0, 4);
 }

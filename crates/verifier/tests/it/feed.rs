@@ -55,7 +55,7 @@ impl Nouns {
         match *step {
             Step::Rotate(n) => edit(&mut self.keys, n, &|key| {
                 let next = key.secrets.last().map_or(1, |last| (last.id.bits() & 0xFFFF) + 1);
-                key.secrets.iter_mut().for_each(|old| old.expires_at = Some(now(10 * next as u64).wall));
+                key.secrets.iter_mut().for_each(|old| old.expires_at = Some(now(10 * u64::try_from(next).unwrap()).wall));
                 key.secrets.push(secret(n, next));
             }),
             Step::Forget(n) => edit(&mut self.keys, n, &|key| {

@@ -13,8 +13,11 @@ use keywright_verifier::{Asked, Check, Credential, Decided, Deferred, Request};
 
 use crate::fixture::*;
 
+/// A code, and what makes a key answer it.
+type Fault = (Denial, fn(&mut Key));
+
 /// One fault each, worst first: the order of api.md §4.
-fn faults() -> Vec<(Denial, fn(&mut Key))> {
+fn faults() -> Vec<Fault> {
     vec![
         (Denial::Revoked, |key| key.revocation = Some(Revocation { at: at(1), by: Actor::Root, reason: None })),
         (Denial::Superseded, |key| {

@@ -90,6 +90,29 @@ fn an_edit_keeps_what_was_consumed() {
 }
 
 #[test]
+fn a_rotation_keeps_what_was_consumed_and_a_new_limit_begins_full() {
+    let rotated = |limits: &'static [(&'static str, u64)], secrets: u128| key_with(1, move |key| {
+        key.spec.limits = limits.iter().map(|(name, max)| limit(name, *max, 86_400)).collect();
+        key.secrets.extend((2..=secrets).map(|nth| secret(1, nth)));
+    });
+    let verifier = loaded([rotated(&[("burst", 10)], 1)]);
+    assert_eq!(cost(&verifier, 1, 4, now(0)), None);
+    verifier.apply(&batch(2, vec![rotated(&[("burst", 10)], 2)])).unwrap();
+    assert_eq!(left(&verifier, now(0)), 6);
+    let second = Request { cost: 1, ..plain() };
+    assert!(ask(&verifier, &secret_of(1, 2), &second, now(0)).allowed);
+    assert_eq!(left(&verifier, now(0)), 5, "its secrets count together");
+    verifier.apply(&batch(3, vec![rotated(&[("burst", 10)], 1)])).unwrap();
+    assert_eq!(left(&verifier, now(0)), 5);
+    verifier.apply(&batch(4, vec![rotated(&[("burst", 10), ("other", 9)], 1)])).unwrap();
+    let named = |name: &str, left| (name.to_owned(), left);
+    assert_eq!(remaining(&verifier, 1, now(0)), [named("burst", 5), named("other", 9)]);
+    verifier.apply(&batch(5, vec![rotated(&[], 1)])).unwrap();
+    verifier.apply(&batch(6, vec![rotated(&[("new", 3)], 1)])).unwrap();
+    assert_eq!(remaining(&verifier, 1, now(0)), [named("new", 3)]);
+}
+
+#[test]
 fn a_plan_may_grow_without_its_keys_being_touched() {
     let names = ["a", "b", "c", "d", "e"];
     let limits = |count: usize| names[..count].iter().map(|name| limit(name, 10, 1)).collect::<Vec<_>>();
