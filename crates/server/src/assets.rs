@@ -8,8 +8,13 @@ use std::sync::OnceLock;
 use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED;
 
 /// The files that the page needs.
-const NAMES: &[&str] =
-    &["swagger-ui.css", "swagger-ui-bundle.js", "swagger-ui-standalone-preset.js", "favicon-16x16.png", "favicon-32x32.png"];
+const NAMES: &[&str] = &[
+    "swagger-ui.css",
+    "swagger-ui-bundle.js",
+    "swagger-ui-standalone-preset.js",
+    "favicon-16x16.png",
+    "favicon-32x32.png",
+];
 
 /// One file, ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +32,10 @@ pub(crate) struct Asset {
 /// The file with a name.
 pub(crate) fn asset(name: &str) -> Option<&'static Asset> {
     static ASSETS: OnceLock<Vec<Asset>> = OnceLock::new();
-    ASSETS.get_or_init(|| read_archive(SWAGGER_UI_VENDORED).unwrap_or_default()).iter().find(|asset| asset.name == name)
+    ASSETS
+        .get_or_init(|| read_archive(SWAGGER_UI_VENDORED).unwrap_or_default())
+        .iter()
+        .find(|asset| asset.name == name)
 }
 
 fn content_type(name: &str) -> &'static str {
@@ -46,7 +54,9 @@ fn read_archive(archive: &[u8]) -> Option<Vec<Asset>> {
     let mut assets = Vec::new();
     for _ in 0..entries {
         let (name, next) = entry_name(archive, at)?;
-        let wanted = NAMES.iter().find(|wanted| name.strip_suffix(**wanted).is_some_and(|folder| folder.ends_with("/dist/")));
+        let wanted = NAMES
+            .iter()
+            .find(|wanted| name.strip_suffix(**wanted).is_some_and(|folder| folder.ends_with("/dist/")));
         if let Some(name) = wanted.filter(|_| !name.contains("/flavors/")) {
             assets.push(read_entry(archive, at, name)?);
         }
@@ -59,14 +69,16 @@ fn entry_name(archive: &[u8], at: usize) -> Option<(&str, usize)> {
     if number(archive, at, 4)? != 0x0201_4b50 {
         return None;
     }
-    let (name, extra, comment) = (number(archive, at + 28, 2)?, number(archive, at + 30, 2)?, number(archive, at + 32, 2)?);
+    let (name, extra, comment) =
+        (number(archive, at + 28, 2)?, number(archive, at + 30, 2)?, number(archive, at + 32, 2)?);
     let text = std::str::from_utf8(archive.get(at + 46..at + 46 + name)?).ok()?;
     Some((text, at + 46 + name + extra + comment))
 }
 
 fn read_entry(archive: &[u8], at: usize, name: &'static str) -> Option<Asset> {
     let deflated = number(archive, at + 10, 2)? == 8;
-    let (checksum, stored, plain) = (archive.get(at + 16..at + 20)?, number(archive, at + 20, 4)?, archive.get(at + 24..at + 28)?);
+    let (checksum, stored, plain) =
+        (archive.get(at + 16..at + 20)?, number(archive, at + 20, 4)?, archive.get(at + 24..at + 28)?);
     let header = number(archive, at + 42, 4)?;
     let data = header + 30 + number(archive, header + 26, 2)? + number(archive, header + 28, 2)?;
     let data = archive.get(data..data + stored)?;

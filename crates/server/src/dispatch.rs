@@ -38,14 +38,14 @@ pub fn router(state: ServerState) -> Router {
     for route in routes::all() {
         paths.entry(route.path).or_default().push(route);
     }
-    let mut router = Router::new();
+    let mut rest = Router::new();
     for (path, routes) in paths {
         // Leaked once a process (a test may make a few): every request then borrows it.
         let routes: &'static [&'static Route] = Vec::leak(routes);
         let state = state.clone();
-        router = router.route(path, any(move |request: Request| answer(state.clone(), routes, request)));
+        rest = rest.route(path, any(move |request: Request| answer(state.clone(), routes, request)));
     }
-    router.fallback(move |request: Request| answer(state.clone(), &[], request))
+    rest.fallback(move |request: Request| answer(state.clone(), &[], request))
 }
 
 /// Answers a request to a path that has these routes.
@@ -77,7 +77,12 @@ fn missing(routes: &[&'static Route]) -> Problem {
     Problem::method_not_allowed(&routes::allow(routes.iter().copied()))
 }
 
-async fn answer_route(state: &ServerState, route: &'static Route, request: Request, id: &RequestId) -> Result<Response, Problem> {
+async fn answer_route(
+    state: &ServerState,
+    route: &'static Route,
+    request: Request,
+    id: &RequestId,
+) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
     check_header_sizes(&parts.headers)?;
     let address = parts.extensions.get::<Peer>().map(|peer| peer.0.ip().to_canonical());
@@ -91,7 +96,9 @@ async fn answer_route(state: &ServerState, route: &'static Route, request: Reque
             let caller = incoming.authenticate(&parts.headers).await?;
             // The use case tests it again, on the noun itself and inside its transaction.
             if !caller.may(action) {
-                return Err(Problem::new(FORBIDDEN).detail(format!("this key may not do that: it lacks `{action}`")));
+                return Err(
+                    Problem::new(FORBIDDEN).detail(format!("this key may not do that: it lacks `{action}`"))
+                );
             }
             let asked = incoming.asked(&mut parts, body).await?;
             handler(Call { asked, control: state.control().clone(), caller }).await
@@ -123,7 +130,8 @@ fn check_header_sizes(headers: &HeaderMap) -> Result<(), Problem> {
     if headers.len() <= HEADERS_MAX && bytes <= HEADER_BYTES_MAX {
         return Ok(());
     }
-    Err(Problem::new(HEADERS_TOO_LARGE).detail(format!("at most {HEADERS_MAX} headers and {HEADER_BYTES_MAX} bytes of them")))
+    Err(Problem::new(HEADERS_TOO_LARGE)
+        .detail(format!("at most {HEADERS_MAX} headers and {HEADER_BYTES_MAX} bytes of them")))
 }
 
 /// A request that is being taken in.
@@ -161,14 +169,14 @@ impl Incoming<'_> {
 
     /// Reads the rest of the request: path, query, then the body within its bounds.
     async fn asked(&self, parts: &mut Parts, body: axum::body::Body) -> Result<Asked, Problem> {
-        let path = segments(self.route, parts).await?;
+        let segments = segments(self.route, parts).await?;
         let query = Query::read(&parts.uri, self.route.query)?;
         let (body, patch) = self.body(&parts.headers, body).await?;
         Ok(Asked {
             route: self.route,
             uri: std::mem::take(&mut parts.uri),
             headers: std::mem::take(&mut parts.headers),
-            path,
+            path: segments,
             query,
             body,
             patch,
@@ -177,7 +185,11 @@ impl Incoming<'_> {
         })
     }
 
-    async fn body(&self, headers: &HeaderMap, body: axum::body::Body) -> Result<(bytes::Bytes, Option<PatchType>), Problem> {
+    async fn body(
+        &self,
+        headers: &HeaderMap,
+        body: axum::body::Body,
+    ) -> Result<(bytes::Bytes, Option<PatchType>), Problem> {
         let Some(limit) = self.route.body.limit() else { return Ok((bytes::Bytes::new(), None)) };
         let patch = match self.route.body {
             Body::Patch(_) => Some(body::require_patch(headers)?),
@@ -200,7 +212,9 @@ pub(crate) fn throttled(common: &Common, address: Option<IpAddr>) -> Result<(), 
     let wait = address.and_then(|address| common.throttle.wait_seconds(address, common.clock.boot_ns()));
     let Some(seconds) = wait else { return Ok(()) };
     common.metrics.throttled();
-    Err(Problem::new(TOO_MANY_REQUESTS).detail("too many failed authentications from this address").retry_after(seconds))
+    Err(Problem::new(TOO_MANY_REQUESTS)
+        .detail("too many failed authentications from this address")
+        .retry_after(seconds))
 }
 
 /// Counts a failed authentication.
@@ -220,7 +234,10 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     let split = only.and_then(|text| text.split_once(' '));
     match split.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim()) {
         Some(token) if !token.is_empty() => Ok(token),
-        _ => Err(Problem::unauthenticated(Some("invalid_request"), "send `Authorization: Bearer` once, with a management key")),
+        _ => Err(Problem::unauthenticated(
+            Some("invalid_request"),
+            "send `Authorization: Bearer` once, with a management key",
+        )),
     }
 }
 
@@ -240,7 +257,8 @@ mod tests {
 
     #[track_caller]
     fn check_bearer(values: &[&'static str], expected: Option<&str>) {
-        let headers: HeaderMap = values.iter().map(|value| (AUTHORIZATION, HeaderValue::from_static(value))).collect();
+        let headers: HeaderMap =
+            values.iter().map(|value| (AUTHORIZATION, HeaderValue::from_static(value))).collect();
         assert_eq!(bearer(&headers).ok(), expected, "{values:?}");
     }
 
@@ -259,7 +277,9 @@ mod tests {
     fn headers_are_bounded_in_number_and_bytes() {
         let many = |count: usize, length: usize| -> HeaderMap {
             let value = HeaderValue::try_from("v".repeat(length)).unwrap();
-            (0..count).map(|n| (http::HeaderName::try_from(format!("x-{n:02}")).unwrap(), value.clone())).collect()
+            (0..count)
+                .map(|n| (http::HeaderName::try_from(format!("x-{n:02}")).unwrap(), value.clone()))
+                .collect()
         };
         assert!(check_header_sizes(&many(HEADERS_MAX, 1)).is_ok());
         assert!(check_header_sizes(&many(HEADERS_MAX + 1, 1)).is_err());

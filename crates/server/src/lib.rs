@@ -14,7 +14,7 @@ pub mod routes;
 mod service;
 mod state;
 pub mod throttle;
-mod tls;
+pub mod tls;
 
 pub use dispatch::router;
 pub use rest::verify::RootKey;

@@ -80,7 +80,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Keys would cross a network in clear.
-    #[error("{0} is reached from other machines: give --tls-cert and --tls-key, or --plaintext-ok if something in front of it does TLS")]
+    #[error(
+        "{0} is reached from other machines: give --tls-cert and --tls-key, or --plaintext-ok if something in front of it does TLS"
+    )]
     Plaintext(SocketAddr),
     /// The address cannot be had.
     #[error("cannot listen on {address}")]
@@ -106,7 +108,10 @@ pub struct Listener {
 
 impl std::fmt::Debug for Listener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Listener").field("address", &self.address).field("tls", &self.tls.is_some()).finish_non_exhaustive()
+        f.debug_struct("Listener")
+            .field("address", &self.address)
+            .field("tls", &self.tls.is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -156,7 +161,10 @@ impl Listener {
     }
 }
 
-async fn accept(tcp: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+async fn accept(
+    tcp: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match tcp.accept().await {
         Ok((stream, peer)) => {
@@ -181,7 +189,12 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve(self, stream: TcpStream, tls: Option<TlsAcceptor>, watcher: hyper_util::server::graceful::Watcher) {
+    async fn serve(
+        self,
+        stream: TcpStream,
+        tls: Option<TlsAcceptor>,
+        watcher: hyper_util::server::graceful::Watcher,
+    ) {
         let Some(tls) = tls else { return self.serve_http(stream, watcher).await };
         match tokio::time::timeout(self.bounds.header_timeout, tls.accept(stream)).await {
             Ok(Ok(stream)) => self.serve_http(stream, watcher).await,

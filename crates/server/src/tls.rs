@@ -13,7 +13,7 @@ use crate::listen::TlsFiles;
 
 /// Why a certificate or its key cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TlsError {
+pub enum TlsError {
     /// A file cannot be read.
     #[error("cannot read {path}")]
     File {

@@ -1,6 +1,7 @@
 //! The OpenAPI 3.1 document, made from the table of routes: what is served is what is described.
 
 mod schemas;
+mod shapes;
 
 use std::sync::OnceLock;
 
@@ -97,9 +98,9 @@ fn rights(route: &Route) -> Option<String> {
 }
 
 fn parameters(route: &Route) -> Vec<Value> {
-    let path = route.segments().map(|name| {
-        json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})
-    });
+    let path = route
+        .segments()
+        .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
     let query = route.query.iter().flat_map(|group| group.iter()).map(query_parameter);
     let mut headers = Vec::new();
     if !matches!(route.access, Access::Open(_)) {
@@ -164,11 +165,15 @@ fn responses(route: &Route) -> Value {
     responses.insert(route.status.to_string(), success.clone());
     if route.writes() {
         if let Value::Object(success) = &mut success {
-            success.insert("description".to_owned(), "Committed; some verifier may still answer by the state before.".into());
+            success.insert(
+                "description".to_owned(),
+                "Committed; some verifier may still answer by the state before.".into(),
+            );
         }
         responses.insert("202".to_owned(), success);
         if route.status != 200 {
-            responses.insert("200".to_owned(), json!({"description": "A dry run.", "content": content("DryRun")}));
+            responses
+                .insert("200".to_owned(), json!({"description": "A dry run.", "content": content("DryRun")}));
         }
     }
     responses.insert("default".to_owned(), json!({"$ref": "#/components/responses/Problem"}));
@@ -186,7 +191,10 @@ fn reply_headers(route: &Route) -> Value {
             names.push("ETag");
         }
     }
-    names.into_iter().map(|name| (name.to_owned(), json!({"$ref": format!("#/components/headers/{name}")}))).collect()
+    names
+        .into_iter()
+        .map(|name| (name.to_owned(), json!({"$ref": format!("#/components/headers/{name}")})))
+        .collect()
 }
 
 fn headers() -> Value {
@@ -205,9 +213,7 @@ fn headers() -> Value {
 }
 
 fn header_parameters() -> Value {
-    let header = |name: &str, description: &str| {
-        json!({"name": name, "in": "header", "description": description, "schema": {"type": "string"}})
-    };
+    let header = |name: &str, description: &str| json!({"name": name, "in": "header", "description": description, "schema": {"type": "string"}});
     json!({
         "X-Request-Id": header("X-Request-Id", "An identifier of [A-Za-z0-9._-]{1,64} for this request."),
         "Keywright-Org": header("Keywright-Org", "The organization to act in, by name or id."),
@@ -248,7 +254,12 @@ mod tests {
         for route in routes::all() {
             let operation = &paths[route.path][route.verb.as_str().to_ascii_lowercase()];
             assert_eq!(operation["operationId"], route.id);
-            assert_eq!(operation["responses"][route.status.to_string()]["description"], "Done.", "{}", route.id);
+            assert_eq!(
+                operation["responses"][route.status.to_string()]["description"],
+                "Done.",
+                "{}",
+                route.id
+            );
         }
     }
 
@@ -270,7 +281,11 @@ mod tests {
     fn every_segment_of_a_path_is_a_parameter() {
         for route in routes::all() {
             let operation = &document()["paths"][route.path][route.verb.as_str().to_ascii_lowercase()];
-            let named = |name: &str| operation["parameters"].as_array().is_some_and(|all| all.iter().any(|p| p["name"] == name && p["in"] == "path"));
+            let named = |name: &str| {
+                operation["parameters"]
+                    .as_array()
+                    .is_some_and(|all| all.iter().any(|p| p["name"] == name && p["in"] == "path"))
+            };
             assert!(route.segments().all(named), "{}", route.id);
         }
     }
@@ -279,13 +294,24 @@ mod tests {
     fn the_writable_fields_described_are_those_of_the_model() {
         use keywright_model::document::Shape;
         for (schema, shape) in [
-            ("OrgWrite", Shape::ORG), ("KeyspaceWrite", Shape::KEYSPACE), ("PrincipalWrite", Shape::PRINCIPAL),
-            ("RoleWrite", Shape::ROLE), ("PlanWrite", Shape::PLAN),
+            ("OrgWrite", Shape::ORG),
+            ("KeyspaceWrite", Shape::KEYSPACE),
+            ("PrincipalWrite", Shape::PRINCIPAL),
+            ("RoleWrite", Shape::ROLE),
+            ("PlanWrite", Shape::PLAN),
         ] {
-            let described: Vec<_> = document()["components"]["schemas"][schema]["properties"].as_object().unwrap().keys().collect();
+            let described: Vec<_> = document()["components"]["schemas"][schema]["properties"]
+                .as_object()
+                .unwrap()
+                .keys()
+                .collect();
             assert_eq!(described, shape.writable, "{schema}");
         }
-        let described: Vec<_> = document()["components"]["schemas"]["KeyWrite"]["properties"].as_object().unwrap().keys().collect();
+        let described: Vec<_> = document()["components"]["schemas"]["KeyWrite"]["properties"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .collect();
         assert_eq!(described, keywright_model::view::KEY_WRITABLE);
     }
 }

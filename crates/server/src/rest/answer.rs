@@ -9,7 +9,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::headers::{
-    IDEMPOTENT_REPLAYED, KEYWRIGHT_ENFORCED, KEYWRIGHT_REVISION, PREFER, PREFERENCE_APPLIED, preference_applied, preferred_wait,
+    IDEMPOTENT_REPLAYED, KEYWRIGHT_ENFORCED, KEYWRIGHT_REVISION, PREFER, PREFERENCE_APPLIED,
+    preference_applied, preferred_wait,
 };
 use super::problem::{INTERNAL, Problem};
 
@@ -52,7 +53,11 @@ impl Shown {
 }
 
 /// The answer to a write.
-pub fn written<T>(asked: &HeaderMap, answer: Answer<T>, show: impl FnOnce(T) -> Shown) -> Result<Response, Problem> {
+pub fn written<T>(
+    asked: &HeaderMap,
+    answer: Answer<T>,
+    show: impl FnOnce(T) -> Shown,
+) -> Result<Response, Problem> {
     match answer {
         Answer::Planned(plan) => planned(&plan),
         Answer::Done(done) => committed(asked, done, show),
@@ -69,7 +74,11 @@ fn planned(plan: &Plan) -> Result<Response, Problem> {
     ok(&DryRun { dry_run: true, plan })
 }
 
-fn committed<T>(asked: &HeaderMap, done: Done<T>, show: impl FnOnce(T) -> Shown) -> Result<Response, Problem> {
+fn committed<T>(
+    asked: &HeaderMap,
+    done: Done<T>,
+    show: impl FnOnce(T) -> Shown,
+) -> Result<Response, Problem> {
     let Done { value, revision, enforced, replayed } = done;
     let Shown { mut status, body, mut headers } = show(value);
     let revision = revision.to_string();
@@ -109,7 +118,12 @@ pub fn noun(view: Map<String, Value>) -> Result<Response, Problem> {
 
 /// A page of a list.
 pub fn page(items: Vec<Value>, next_cursor: Option<String>) -> Result<Response, Problem> {
-    ok(&json!({"items": items, "next_cursor": next_cursor}))
+    #[derive(Serialize)]
+    struct Page {
+        items: Vec<Value>,
+        next_cursor: Option<String>,
+    }
+    ok(&Page { items, next_cursor })
 }
 
 fn json_response(status: StatusCode, value: &impl Serialize) -> Result<Response, Problem> {

@@ -15,7 +15,8 @@ pub async fn list(call: Call) -> Result<Response, Problem> {
     let binding = Binding::new(call.asked.route.id, call.caller.org(), query);
     let before = binding.after(query)?.map(u64::try_from).transpose();
     let filter = AuditFilter {
-        before: before.map_err(|_| Problem::parameter(INVALID_CURSOR, "cursor", "belongs to another list"))?,
+        before: before
+            .map_err(|_| Problem::parameter(INVALID_CURSOR, "cursor", "belongs to another list"))?,
         limit: query.limit()?,
         subject: query.text("subject").map(str::to_owned),
         actor: query.parsed("actor")?,

@@ -52,7 +52,8 @@ async fn collect(mut body: Body, headers: &HeaderMap, limit: usize) -> Result<By
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| closing(Problem::new(INVALID_JSON).detail("the body ended before its end")))?;
+        let frame =
+            frame.map_err(|_| closing(Problem::new(INVALID_JSON).detail("the body ended before its end")))?;
         let Ok(data) = frame.into_data() else { continue };
         if first.len() + rest.len() + data.len() > limit {
             discard(&mut body).await;
@@ -102,7 +103,9 @@ pub fn require_patch(headers: &HeaderMap) -> Result<PatchType, Problem> {
     match media_type(headers).as_deref() {
         Some("application/merge-patch+json") => Ok(PatchType::Merge),
         Some("application/json-patch+json") => Ok(PatchType::Operations),
-        given => Err(unsupported(given, PATCH_TYPES).header(ACCEPT_PATCH, HeaderValue::from_static(PATCH_TYPES))),
+        given => {
+            Err(unsupported(given, PATCH_TYPES).header(ACCEPT_PATCH, HeaderValue::from_static(PATCH_TYPES)))
+        }
     }
 }
 
@@ -110,7 +113,11 @@ fn require_plain(headers: &HeaderMap) -> Result<(), Problem> {
     match headers.get(CONTENT_ENCODING) {
         Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
             let place = Place::Header("Content-Encoding".to_owned());
-            Err(Problem::new(UNSUPPORTED_MEDIA_TYPE).error(place, "unsupported_encoding", "bodies are read uncompressed"))
+            Err(Problem::new(UNSUPPORTED_MEDIA_TYPE).error(
+                place,
+                "unsupported_encoding",
+                "bodies are read uncompressed",
+            ))
         }
         _ => Ok(()),
     }
@@ -168,11 +175,17 @@ mod tests {
     #[test]
     fn a_change_says_its_kind_or_is_told_the_kinds() {
         assert_eq!(require_patch(&headers(Some("application/merge-patch+json"))).unwrap(), PatchType::Merge);
-        assert_eq!(require_patch(&headers(Some("application/json-patch+json"))).unwrap(), PatchType::Operations);
+        assert_eq!(
+            require_patch(&headers(Some("application/json-patch+json"))).unwrap(),
+            PatchType::Operations
+        );
         let refused = require_patch(&headers(Some("application/json"))).unwrap_err();
         let id = super::super::request_id::RequestId::new("x").unwrap();
         let response = refused.respond(&id);
-        assert_eq!((response.status().as_u16(), &response.headers()[ACCEPT_PATCH]), (415, &HeaderValue::from_static(PATCH_TYPES)));
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()[ACCEPT_PATCH]),
+            (415, &HeaderValue::from_static(PATCH_TYPES))
+        );
     }
 
     #[test]

@@ -143,10 +143,14 @@ impl Asked {
 
     fn idempotency(&self, key: &str) -> Idempotency {
         let target = self.uri.path_and_query().map_or("", |target| target.as_str());
-        let content_type = self.headers.get(http::header::CONTENT_TYPE).map_or(b"".as_slice(), |value| value.as_bytes());
-        let if_match = self.headers.get(http::header::IF_MATCH).map_or(b"".as_slice(), |value| value.as_bytes());
+        let content_type =
+            self.headers.get(http::header::CONTENT_TYPE).map_or(b"".as_slice(), |value| value.as_bytes());
+        let if_match =
+            self.headers.get(http::header::IF_MATCH).map_or(b"".as_slice(), |value| value.as_bytes());
         let mut hash = Sha256::new();
-        for part in [self.route.verb.as_str().as_bytes(), target.as_bytes(), content_type, if_match, &self.body] {
+        for part in
+            [self.route.verb.as_str().as_bytes(), target.as_bytes(), content_type, if_match, &self.body]
+        {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
         }
@@ -193,7 +197,8 @@ impl Call {
     pub async fn replace_options(&self, subject: Subject<'_>) -> Result<WriteOptions, Problem> {
         let options = self.options(subject).await?;
         if options.if_match.is_none() {
-            return Err(Problem::new(PRECONDITION_REQUIRED).detail("PUT needs If-Match with the version that it replaces"));
+            return Err(Problem::new(PRECONDITION_REQUIRED)
+                .detail("PUT needs If-Match with the version that it replaces"));
         }
         Ok(options)
     }
@@ -203,8 +208,12 @@ impl Call {
         // No noun has this version, so that a tag that cannot match is tested where the others are.
         let never = Version(0);
         match (wanted, subject) {
-            (_, Subject::New) => Err(Problem::new(PRECONDITION_FAILED).detail("there is no version of it yet")),
-            (IfMatch::OneOf(versions), _) if versions.len() < 2 => Ok(versions.first().copied().unwrap_or(never)),
+            (_, Subject::New) => {
+                Err(Problem::new(PRECONDITION_FAILED).detail("there is no version of it yet"))
+            }
+            (IfMatch::OneOf(versions), _) if versions.len() < 2 => {
+                Ok(versions.first().copied().unwrap_or(never))
+            }
             (IfMatch::Any, subject) => self.version_of(subject).await,
             (IfMatch::OneOf(versions), subject) => {
                 let current = self.version_of(subject).await?;

@@ -59,7 +59,11 @@ impl Binding {
 }
 
 fn foreign() -> Problem {
-    Problem::parameter(INVALID_CURSOR, "cursor", "belongs to another list: send it with the filters that it was given out for")
+    Problem::parameter(
+        INVALID_CURSOR,
+        "cursor",
+        "belongs to another list: send it with the filters that it was given out for",
+    )
 }
 
 #[cfg(test)]
@@ -69,7 +73,10 @@ mod tests {
 
     fn query(text: &str) -> Query {
         let known: &[&[Parameter]] = &[&[
-            Parameter::text("limit", ""), Parameter::text("cursor", ""), Parameter::text("q", ""), Parameter::text("state", ""),
+            Parameter::text("limit", ""),
+            Parameter::text("cursor", ""),
+            Parameter::text("q", ""),
+            Parameter::text("state", ""),
         ]];
         Query::read(&format!("/?{text}").parse().unwrap(), known).unwrap()
     }
@@ -89,7 +96,9 @@ mod tests {
     #[test]
     fn a_cursor_of_another_list_is_refused() {
         let cursor = binding("listKeys", 1, "q=a").cursor(77);
-        for (operation, org, filter) in [("listKeys", 1, "q=b"), ("listKeys", 2, "q=a"), ("listRoles", 1, "q=a"), ("listKeys", 1, "")] {
+        for (operation, org, filter) in
+            [("listKeys", 1, "q=b"), ("listKeys", 2, "q=a"), ("listRoles", 1, "q=a"), ("listKeys", 1, "")]
+        {
             let next = format!("{filter}&cursor={cursor}");
             let refused = binding(operation, org, filter).after(&query(&next)).unwrap_err();
             assert_eq!(refused.kind().code, "invalid_cursor", "{operation} {org} {filter}");

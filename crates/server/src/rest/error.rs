@@ -4,16 +4,18 @@ use keywright_control::Error;
 use keywright_model::denial::Denial;
 
 use super::problem::{
-    BEYOND_GRANTABLE, CONFLICT, FORBIDDEN, GRANTS_TOO_COMPLEX, IDEMPOTENCY_IN_PROGRESS, IDEMPOTENCY_MISMATCH, IN_USE, INTERNAL,
-    KEY_REVOKED, NOT_FOUND, PRECONDITION_FAILED, PRECONDITION_REQUIRED, Place, Problem, STORE_UNAVAILABLE, TAKEN,
-    TOO_MANY_REQUESTS,
+    BEYOND_GRANTABLE, CONFLICT, FORBIDDEN, GRANTS_TOO_COMPLEX, IDEMPOTENCY_IN_PROGRESS, IDEMPOTENCY_MISMATCH,
+    IN_USE, INTERNAL, KEY_REVOKED, NOT_FOUND, PRECONDITION_FAILED, PRECONDITION_REQUIRED, Place, Problem,
+    STORE_UNAVAILABLE, TAKEN, TOO_MANY_REQUESTS,
 };
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let words = error.to_string();
         match error {
-            Error::Unauthenticated { denial } => Self::unauthenticated(Some("invalid_token"), refused(denial)),
+            Error::Unauthenticated { denial } => {
+                Self::unauthenticated(Some("invalid_token"), refused(denial))
+            }
             Error::Forbidden { action: _ } => Self::new(FORBIDDEN).detail(words),
             Error::BeyondGrantable { gained } => {
                 let gained = serde_json::to_value(gained).unwrap_or_default();

@@ -44,7 +44,8 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, Problem> {
     if values.peek().is_none() {
         return Ok(None);
     }
-    let fault = || Problem::header_fault("If-Match", "invalid_etag", "must be `*` or entity tags such as \"3\"");
+    let fault =
+        || Problem::header_fault("If-Match", "invalid_etag", "must be `*` or entity tags such as \"3\"");
     let mut versions = Vec::new();
     let mut any = false;
     let mut tags = 0_usize;
@@ -58,7 +59,8 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<IfMatch>, Problem> {
                 continue;
             }
             let (weak, strong) = rest.strip_prefix("W/").map_or((false, rest), |tag| (true, tag));
-            let (tag, after) = strong.strip_prefix('"').and_then(|tag| tag.split_once('"')).ok_or_else(fault)?;
+            let (tag, after) =
+                strong.strip_prefix('"').and_then(|tag| tag.split_once('"')).ok_or_else(fault)?;
             versions.extend(version(tag).filter(|_| !weak));
             rest = next_element(after).ok_or_else(fault)?;
         }
@@ -86,11 +88,13 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let printable = |text: &&str| {
-        (1..=IDEMPOTENCY_KEY_MAX).contains(&text.len()) && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+        (1..=IDEMPOTENCY_KEY_MAX).contains(&text.len())
+            && text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
     };
     let only = values.next().is_none().then(|| value.to_str().ok()).flatten();
     only.map(unquoted).filter(printable).map(Some).ok_or_else(|| {
-        let detail = format!("must be given once and have 1 to {IDEMPOTENCY_KEY_MAX} printable ASCII characters");
+        let detail =
+            format!("must be given once and have 1 to {IDEMPOTENCY_KEY_MAX} printable ASCII characters");
         Problem::header_fault("Idempotency-Key", "invalid_idempotency_key", detail)
     })
 }
@@ -132,7 +136,8 @@ pub fn text<'h>(headers: &'h HeaderMap, name: &HeaderName, shown: &str) -> Resul
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let text = values.next().is_none().then(|| value.to_str().ok()).flatten();
-    text.map(Some).ok_or_else(|| Problem::header_fault(shown, "invalid_header", "must be given once, in ASCII"))
+    text.map(Some)
+        .ok_or_else(|| Problem::header_fault(shown, "invalid_header", "must be given once, in ASCII"))
 }
 
 #[cfg(test)]

@@ -197,14 +197,26 @@ mod tests {
 
     #[test]
     fn what_is_json_reads_as_serde_json_reads_it() {
-        for text in ["null", "[]", "{}", r#"{"a":[1,-2,0.5,"ä\u00e4\ud83d\ude00",true,null,{"b":{}}]}"#, " 9007199254740991 "] {
-            assert_eq!(read(text.as_bytes()).unwrap(), serde_json::from_str::<Value>(text).unwrap(), "{text}");
+        for text in [
+            "null",
+            "[]",
+            "{}",
+            r#"{"a":[1,-2,0.5,"ä\u00e4\ud83d\ude00",true,null,{"b":{}}]}"#,
+            " 9007199254740991 ",
+        ] {
+            assert_eq!(
+                read(text.as_bytes()).unwrap(),
+                serde_json::from_str::<Value>(text).unwrap(),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn what_is_not_json_is_refused() {
-        for text in ["", "{", "{\"a\":1}x", "{} {}", "{'a':1}", "[1,]", "nul", "\u{feff}{}", "\"\u{1}\"", "01", "NaN"] {
+        for text in
+            ["", "{", "{\"a\":1}x", "{} {}", "{'a':1}", "[1,]", "nul", "\u{feff}{}", "\"\u{1}\"", "01", "NaN"]
+        {
             check(text, 400, "invalid_json", None);
         }
         check(b"\"\xff\"", 400, "invalid_json", None);

@@ -106,7 +106,8 @@ pub const TYPE_PREFIX: &str = "urn:keywright:problem:";
 impl Problem {
     /// A problem of a kind, without more to say.
     pub fn new(kind: Kind) -> Self {
-        let parts = Parts { kind, detail: None, errors: Vec::new(), headers: Vec::new(), extensions: Map::new() };
+        let parts =
+            Parts { kind, detail: None, errors: Vec::new(), headers: Vec::new(), extensions: Map::new() };
         Self(Box::new(parts))
     }
 
@@ -149,7 +150,9 @@ impl Problem {
     pub fn unauthenticated(error: Option<&'static str>, detail: impl Into<String>) -> Self {
         let challenge = match error {
             None => HeaderValue::from_static("Bearer realm=\"keywright\""),
-            Some("invalid_request") => HeaderValue::from_static("Bearer realm=\"keywright\", error=\"invalid_request\""),
+            Some("invalid_request") => {
+                HeaderValue::from_static("Bearer realm=\"keywright\", error=\"invalid_request\"")
+            }
             Some(_) => HeaderValue::from_static("Bearer realm=\"keywright\", error=\"invalid_token\""),
         };
         Self::new(UNAUTHENTICATED).detail(detail).header(WWW_AUTHENTICATE, challenge)
@@ -262,7 +265,10 @@ mod tests {
         let mut faults = Faults::one("/ip_allowlist/2", "invalid_cidr", "not an address");
         faults.add("/name", "missing_field", "must be given");
         let body = Problem::invalid_body(&faults).body("r-1");
-        assert_eq!((&body["status"], &body["code"], &body["request_id"]), (&422.into(), &"invalid_body".into(), &"r-1".into()));
+        assert_eq!(
+            (&body["status"], &body["code"], &body["request_id"]),
+            (&422.into(), &"invalid_body".into(), &"r-1".into())
+        );
         assert_eq!(body["type"], "urn:keywright:problem:invalid_body");
         assert_eq!(body["errors"][0]["pointer"], "/ip_allowlist/2");
         assert_eq!(body["errors"][1]["code"], "missing_field");
@@ -276,7 +282,8 @@ mod tests {
         assert_eq!(response.status(), 401);
         assert_eq!(response.headers()[WWW_AUTHENTICATE], "Bearer realm=\"keywright\"");
         assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
-        let bad = Problem::unauthenticated(Some("invalid_token"), "no").respond(&RequestId::new("x").unwrap());
+        let bad =
+            Problem::unauthenticated(Some("invalid_token"), "no").respond(&RequestId::new("x").unwrap());
         assert!(bad.headers()[WWW_AUTHENTICATE].to_str().unwrap().contains("error=\"invalid_token\""));
     }
 

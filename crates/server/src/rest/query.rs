@@ -38,7 +38,11 @@ impl Query {
 
     /// A parameter as text. An empty one is as good as none.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        self.0
+            .iter()
+            .find(|(given, _)| given == name)
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
     }
 
     /// A parameter, parsed.
@@ -52,7 +56,9 @@ impl Query {
         let Some(text) = self.text(name) else { return Ok(None) };
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         let all = || words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-        found.map(Some).ok_or_else(|| Problem::parameter(INVALID_PARAMETER, name, format!("must be one of {}", all())))
+        found
+            .map(Some)
+            .ok_or_else(|| Problem::parameter(INVALID_PARAMETER, name, format!("must be one of {}", all())))
     }
 
     /// `true` or `false`; absent is `false`.
@@ -110,7 +116,8 @@ fn unknown_parameters(unknown: &[&str], known: &[&[Parameter]]) -> Problem {
 mod tests {
     use super::*;
 
-    const KNOWN: &[&[Parameter]] = &[&[Parameter::text("limit", ""), Parameter::text("label.", "")], &[Parameter::text("q", "")]];
+    const KNOWN: &[&[Parameter]] =
+        &[&[Parameter::text("limit", ""), Parameter::text("label.", "")], &[Parameter::text("q", "")]];
 
     fn read(query: &str) -> Result<Query, Problem> {
         Query::read(&format!("/v1/keys?{query}").parse().unwrap(), KNOWN)
@@ -145,7 +152,9 @@ mod tests {
 
     #[test]
     fn values_have_bounds() {
-        for (limit, valid) in [("0", false), ("1", true), ("200", true), ("201", false), ("-1", false), ("x", false)] {
+        for (limit, valid) in
+            [("0", false), ("1", true), ("200", true), ("201", false), ("-1", false), ("x", false)]
+        {
             assert_eq!(read(&format!("limit={limit}")).unwrap().limit().is_ok(), valid, "{limit}");
         }
         assert!(read("q=maybe").unwrap().flag("q").is_err());

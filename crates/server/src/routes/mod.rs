@@ -154,9 +154,11 @@ impl Body {
     pub const fn schema(self) -> Option<&'static str> {
         match self {
             Self::None => None,
-            Self::Json(schema) | Self::Optional(schema) | Self::Patch(schema) | Self::Verify(schema) | Self::Batch(schema) => {
-                Some(schema)
-            }
+            Self::Json(schema)
+            | Self::Optional(schema)
+            | Self::Patch(schema)
+            | Self::Verify(schema)
+            | Self::Batch(schema) => Some(schema),
         }
     }
 }
@@ -228,7 +230,8 @@ mod tests {
 
     #[test]
     fn only_what_needs_no_key_is_open() {
-        let open: Vec<_> = all().filter(|route| matches!(route.access, Access::Open(_))).map(|route| route.path).collect();
+        let open: Vec<_> =
+            all().filter(|route| matches!(route.access, Access::Open(_))).map(|route| route.path).collect();
         assert_eq!(open, ["/openapi.json", "/docs", "/docs/{file}", "/healthz", "/readyz", "/metrics"]);
     }
 }

@@ -13,8 +13,11 @@ const PAGE: &[Parameter] = &[
 ];
 
 /// What every write takes.
-pub(super) const WRITE: &[Parameter] =
-    &[Parameter::new("dry_run", Values::Flag, "Write nothing; say what would change, and the access gained and lost.")];
+pub(super) const WRITE: &[Parameter] = &[Parameter::new(
+    "dry_run",
+    Values::Flag,
+    "Write nothing; say what would change, and the access gained and lost.",
+)];
 
 /// The filters of the list of keys. Each one that is given must hold.
 const KEY_FILTERS: &[Parameter] = &[
@@ -51,11 +54,21 @@ const AUDIT_FILTERS: &[Parameter] = &[
 ];
 
 macro_rules! access {
-    (open $handler:path) => { Access::Open(|call| Box::pin($handler(call))) };
-    (any $handler:path) => { Access::Authenticated(|call| Box::pin($handler(call))) };
-    (itself $handler:path) => { Access::KeyItself(|call| Box::pin($handler(call))) };
-    (verify $handler:path) => { Access::Verify(|call| Box::pin($handler(call))) };
-    ($action:ident $handler:path) => { Access::Management(AdminAction::$action, |call| Box::pin($handler(call))) };
+    (open $handler:path) => {
+        Access::Open(|call| Box::pin($handler(call)))
+    };
+    (any $handler:path) => {
+        Access::Authenticated(|call| Box::pin($handler(call)))
+    };
+    (itself $handler:path) => {
+        Access::KeyItself(|call| Box::pin($handler(call)))
+    };
+    (verify $handler:path) => {
+        Access::Verify(|call| Box::pin($handler(call)))
+    };
+    ($action:ident $handler:path) => {
+        Access::Management(AdminAction::$action, |call| Box::pin($handler(call)))
+    };
 }
 
 macro_rules! routes {
@@ -138,40 +151,88 @@ macro_rules! noun_routes {
     ($name:ident $tag:literal $one:literal $schema:literal $kind:ident $read:ident $write:ident) => {
         const $name: &[Route] = &[
             Route {
-                verb: Verb::Post, path: concat!("/v1/", $tag), id: concat!("create", $schema), tag: $tag,
+                verb: Verb::Post,
+                path: concat!("/v1/", $tag),
+                id: concat!("create", $schema),
+                tag: $tag,
                 summary: concat!("Make ", $one),
-                access: Access::Management(AdminAction::$write, |call| Box::pin(nouns::create(call, NounKind::$kind))),
-                body: Body::Json(concat!($schema, "Write")), status: 201, reply: $schema, query: &[WRITE],
+                access: Access::Management(AdminAction::$write, |call| {
+                    Box::pin(nouns::create(call, NounKind::$kind))
+                }),
+                body: Body::Json(concat!($schema, "Write")),
+                status: 201,
+                reply: $schema,
+                query: &[WRITE],
             },
             Route {
-                verb: Verb::Get, path: concat!("/v1/", $tag), id: concat!("list", $schema, "s"), tag: $tag,
+                verb: Verb::Get,
+                path: concat!("/v1/", $tag),
+                id: concat!("list", $schema, "s"),
+                tag: $tag,
                 summary: concat!("List ", $tag, ", oldest first"),
-                access: Access::Management(AdminAction::$read, |call| Box::pin(nouns::list(call, NounKind::$kind))),
-                body: Body::None, status: 200, reply: concat!($schema, "Page"), query: &[PAGE],
+                access: Access::Management(AdminAction::$read, |call| {
+                    Box::pin(nouns::list(call, NounKind::$kind))
+                }),
+                body: Body::None,
+                status: 200,
+                reply: concat!($schema, "Page"),
+                query: &[PAGE],
             },
             Route {
-                verb: Verb::Get, path: concat!("/v1/", $tag, "/{id}"), id: concat!("get", $schema), tag: $tag,
+                verb: Verb::Get,
+                path: concat!("/v1/", $tag, "/{id}"),
+                id: concat!("get", $schema),
+                tag: $tag,
                 summary: concat!("Show ", $one, ", by id or name"),
-                access: Access::Management(AdminAction::$read, |call| Box::pin(nouns::show(call, NounKind::$kind))),
-                body: Body::None, status: 200, reply: $schema, query: &[],
+                access: Access::Management(AdminAction::$read, |call| {
+                    Box::pin(nouns::show(call, NounKind::$kind))
+                }),
+                body: Body::None,
+                status: 200,
+                reply: $schema,
+                query: &[],
             },
             Route {
-                verb: Verb::Put, path: concat!("/v1/", $tag, "/{id}"), id: concat!("replace", $schema), tag: $tag,
+                verb: Verb::Put,
+                path: concat!("/v1/", $tag, "/{id}"),
+                id: concat!("replace", $schema),
+                tag: $tag,
                 summary: concat!("Replace every writable field of ", $one),
-                access: Access::Management(AdminAction::$write, |call| Box::pin(nouns::replace(call, NounKind::$kind))),
-                body: Body::Json(concat!($schema, "Write")), status: 200, reply: $schema, query: &[WRITE],
+                access: Access::Management(AdminAction::$write, |call| {
+                    Box::pin(nouns::replace(call, NounKind::$kind))
+                }),
+                body: Body::Json(concat!($schema, "Write")),
+                status: 200,
+                reply: $schema,
+                query: &[WRITE],
             },
             Route {
-                verb: Verb::Patch, path: concat!("/v1/", $tag, "/{id}"), id: concat!("update", $schema), tag: $tag,
+                verb: Verb::Patch,
+                path: concat!("/v1/", $tag, "/{id}"),
+                id: concat!("update", $schema),
+                tag: $tag,
                 summary: concat!("Change some fields of ", $one),
-                access: Access::Management(AdminAction::$write, |call| Box::pin(nouns::patch(call, NounKind::$kind))),
-                body: Body::Patch(concat!($schema, "Write")), status: 200, reply: $schema, query: &[WRITE],
+                access: Access::Management(AdminAction::$write, |call| {
+                    Box::pin(nouns::patch(call, NounKind::$kind))
+                }),
+                body: Body::Patch(concat!($schema, "Write")),
+                status: 200,
+                reply: $schema,
+                query: &[WRITE],
             },
             Route {
-                verb: Verb::Delete, path: concat!("/v1/", $tag, "/{id}"), id: concat!("delete", $schema), tag: $tag,
+                verb: Verb::Delete,
+                path: concat!("/v1/", $tag, "/{id}"),
+                id: concat!("delete", $schema),
+                tag: $tag,
                 summary: concat!("Delete ", $one, " that nothing refers to"),
-                access: Access::Management(AdminAction::$write, |call| Box::pin(nouns::delete(call, NounKind::$kind))),
-                body: Body::None, status: 204, reply: "", query: &[WRITE],
+                access: Access::Management(AdminAction::$write, |call| {
+                    Box::pin(nouns::delete(call, NounKind::$kind))
+                }),
+                body: Body::None,
+                status: 204,
+                reply: "",
+                query: &[WRITE],
             },
         ];
     };
@@ -184,4 +245,5 @@ noun_routes!(ROLES "roles" "a role" "Role" Role RolesRead RolesWrite);
 noun_routes!(PLANS "plans" "a plan" "Plan" Plan PlansRead PlansWrite);
 
 /// Every route, by what it is about.
-pub(super) const TABLE: &[&[Route]] = &[SERVICE, KEYS, VERIFY, ORGS, KEYSPACES, PRINCIPALS, ROLES, PLANS, REST];
+pub(super) const TABLE: &[&[Route]] =
+    &[SERVICE, KEYS, VERIFY, ORGS, KEYSPACES, PRINCIPALS, ROLES, PLANS, REST];

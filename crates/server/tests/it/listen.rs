@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 struct Served {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
-    served: JoinHandle<()>,
+    ended: JoinHandle<()>,
 }
 
 fn listen(bounds: Bounds) -> Listen {
@@ -32,13 +32,16 @@ async fn serve(listen: Listen) -> Served {
     let (address, (stop, stopped)) = (listener.address(), oneshot::channel::<()>());
     let router = Router::new()
         .route("/peer", get(async |Extension(Peer(peer)): Extension<Peer>| peer.ip().to_string()))
-        .route("/host", get(async |request: Request| format!("{:?} {}", request.headers()["host"], request.uri())))
+        .route(
+            "/host",
+            get(async |request: Request| format!("{:?} {}", request.headers()["host"], request.uri())),
+        )
         .route("/slow", get(async || tokio::time::sleep(Duration::from_millis(300)).await))
         .route("/echo", post(async |body: Bytes| body.len().to_string()));
-    let served = tokio::spawn(listener.serve(router, async move {
+    let ended = tokio::spawn(listener.serve(router, async move {
         let _ = stopped.await;
     }));
-    Served { address, stop, served }
+    Served { address, stop, ended }
 }
 
 impl Served {
@@ -66,7 +69,8 @@ async fn a_request_knows_where_it_comes_from() {
 #[tokio::test]
 async fn a_host_header_that_is_a_whole_url_gets_through() {
     let served = serve(listen(Bounds::default())).await;
-    let request = format!("GET /host?a=b HTTP/1.1\r\nHost: http://{}\r\nConnection: close\r\n\r\n", served.address);
+    let request =
+        format!("GET /host?a=b HTTP/1.1\r\nHost: http://{}\r\nConnection: close\r\n\r\n", served.address);
     let answer = served.exchange(request.as_bytes()).await;
     assert!(answer.contains(&format!("\"http://{}\" /host?a=b", served.address)), "{answer}");
 }
@@ -102,7 +106,11 @@ async fn headers_beyond_what_is_buffered_are_refused() {
         let _ = stream.write_all(request.as_bytes()).await;
         let mut answer = [0; 64];
         let read = stream.read(&mut answer).await.unwrap_or_default();
-        assert!(String::from_utf8_lossy(&answer[..read]).starts_with("HTTP/1.1 431"), "{:?}", &answer[..read]);
+        assert!(
+            String::from_utf8_lossy(&answer[..read]).starts_with("HTTP/1.1 431"),
+            "{:?}",
+            &answer[..read]
+        );
     }
 }
 
@@ -124,7 +132,7 @@ async fn open_requests_finish_and_new_ones_are_not_taken() {
     served.stop.send(()).unwrap();
     let answer = read_to_end(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    tokio::time::timeout(Duration::from_secs(2), served.served).await.expect("drains").unwrap();
+    tokio::time::timeout(Duration::from_secs(2), served.ended).await.expect("drains").unwrap();
     drop(idle);
     assert!(TcpStream::connect(served.address).await.is_err());
 }
@@ -137,7 +145,7 @@ async fn draining_has_an_end() {
     stream.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     served.stop.send(()).unwrap();
-    tokio::time::timeout(Duration::from_millis(200), served.served).await.expect("ends").unwrap();
+    tokio::time::timeout(Duration::from_millis(200), served.ended).await.expect("ends").unwrap();
 }
 
 #[tokio::test]
@@ -172,5 +180,8 @@ async fn a_taken_address_and_bad_certificates_are_said_in_words() {
     let refused = bind(Listen { tls: Some(missing), ..listen(Bounds::default()) }).await.unwrap_err();
     assert_eq!(refused.to_string(), "cannot serve TLS");
     let empty = TlsFiles { certificate: "/dev/null".into(), key: "/dev/null".into() };
-    assert!(matches!(bind(Listen { tls: Some(empty), ..listen(Bounds::default()) }).await, Err(ListenError::Tls(_))));
+    assert!(matches!(
+        bind(Listen { tls: Some(empty), ..listen(Bounds::default()) }).await,
+        Err(ListenError::Tls(_))
+    ));
 }

@@ -33,7 +33,8 @@ async fn a_certificate_from_files_is_served() {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(made.cert.der().clone()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config =
+        rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     let connector = TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth()));
     let stream = TcpStream::connect(address).await.unwrap();
     let mut stream = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap();
@@ -45,6 +46,7 @@ async fn a_certificate_from_files_is_served() {
     // Whoever begins a handshake and stops is cut off.
     let mut silent = TcpStream::connect(address).await.unwrap();
     let mut byte = [0];
-    let read = tokio::time::timeout(Duration::from_secs(2), silent.read(&mut byte)).await.expect("is cut off");
+    let read =
+        tokio::time::timeout(Duration::from_secs(2), silent.read(&mut byte)).await.expect("is cut off");
     assert_eq!(read.unwrap_or_default(), 0);
 }

@@ -22,7 +22,11 @@ fn rotation(fields: &mut Fields<'_>) -> Rotation {
     let given = fields.value("overlap_seconds");
     let overlap = given.and_then(serde_json::Value::as_u64).filter(|seconds| *seconds <= OVERLAP_SECONDS_MAX);
     if given.is_some() && overlap.is_none() {
-        fields.fault("overlap_seconds", "out_of_range", format!("must be a whole number from 0 to {OVERLAP_SECONDS_MAX}"));
+        fields.fault(
+            "overlap_seconds",
+            "out_of_range",
+            format!("must be a whole number from 0 to {OVERLAP_SECONDS_MAX}"),
+        );
     }
     Rotation {
         overlap_seconds: overlap.unwrap_or_default(),

@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use keywright_model::signing::{self, SignatureError};
 use keywright_model::id::KeyspaceId;
-use keywright_verifier::{Asked as Keyspaces, Credential, Decided, Deferred, Request, SignatureDenial, Verdict, WeakSecret};
+use keywright_model::signing::{self, SignatureError};
+use keywright_verifier::{
+    Asked as Keyspaces, Credential, Decided, Deferred, Request, SignatureDenial, Verdict, WeakSecret,
+};
 
 use super::question::{Presented, Question};
 use super::{Asker, VerifyState, not_current};
@@ -25,7 +27,7 @@ pub(crate) type Guesses = Failures<(String, Option<IpAddr>)>;
 
 impl VerifyState {
     /// Answers a question.
-    pub async fn ask(&self, asker: &Asker, question: &Question<'_>) -> Result<Verdict, Problem> {
+    pub(crate) async fn ask(&self, asker: &Asker, question: &Question<'_>) -> Result<Verdict, Problem> {
         let keyspaces = match question.keyspace {
             None => asker.keyspaces(),
             Some(named) => self.only(asker, question, named).await?,
@@ -35,7 +37,12 @@ impl VerifyState {
 
     /// The one keyspace that is asked about. By name it is found as that of the key itself: a key of any other is not
     /// found anyway, and a question without cost consumes nothing.
-    async fn only<'a>(&self, asker: &'a Asker, question: &Question<'_>, named: &str) -> Result<Keyspaces<'a>, Problem> {
+    async fn only<'a>(
+        &self,
+        asker: &'a Asker,
+        question: &Question<'_>,
+        named: &str,
+    ) -> Result<Keyspaces<'a>, Problem> {
         // No keyspace has this identifier, so nothing is found in it.
         let nowhere = KeyspaceId::from_bits(0);
         if let Ok(id) = named.parse::<KeyspaceId>() {
@@ -46,12 +53,21 @@ impl VerifyState {
         Ok(asker.keyspaces().only(found.unwrap_or(nowhere)))
     }
 
-    async fn ask_in(&self, keyspaces: Keyspaces<'_>, question: &Question<'_>, cost: u64) -> Result<Verdict, Problem> {
+    async fn ask_in(
+        &self,
+        keyspaces: Keyspaces<'_>,
+        question: &Question<'_>,
+        cost: u64,
+    ) -> Result<Verdict, Problem> {
         match self.ask_once(keyspaces, question, cost)? {
             Asking::Answered(verdict) => Ok(verdict),
             Asking::Deferred(deferred) => {
                 let resolved = self.ask_again(keyspaces, question, cost, deferred);
-                let late = |_| Problem::new(STORE_UNAVAILABLE).detail("what is not in memory took too long").retry_after(1);
+                let late = |_| {
+                    Problem::new(STORE_UNAVAILABLE)
+                        .detail("what is not in memory took too long")
+                        .retry_after(1)
+                };
                 tokio::time::timeout(RESOLVE_TIMEOUT, resolved).await.map_err(late)?
             }
         }
@@ -91,7 +107,12 @@ impl VerifyState {
     }
 
     /// Asks from memory.
-    fn ask_once(&self, keyspaces: Keyspaces<'_>, question: &Question<'_>, cost: u64) -> Result<Asking, Problem> {
+    fn ask_once(
+        &self,
+        keyspaces: Keyspaces<'_>,
+        question: &Question<'_>,
+        cost: u64,
+    ) -> Result<Asking, Problem> {
         let request = Request { keyspaces, checks: question.checks.as_slice(), ip: question.ip, cost };
         let ask = |credential: &Credential<'_>| self.0.verifier.verify(credential, &request, self.now());
         let decided = match &question.presented {
@@ -106,7 +127,9 @@ impl VerifyState {
                         check: &|secret| parsed.check(&request, secret, now).map_err(signature_denial),
                     }),
                     // What cannot be read was not signed by anybody; no access id is empty.
-                    Err(_) => ask(&Credential::Signed { access_id: "", check: &|_| Err(SignatureDenial::Invalid) }),
+                    Err(_) => {
+                        ask(&Credential::Signed { access_id: "", check: &|_| Err(SignatureDenial::Invalid) })
+                    }
                 }
             }
         };
@@ -118,7 +141,9 @@ impl VerifyState {
         let who = (access_id.to_owned(), question.ip);
         let boot_ns = || self.0.common.clock.boot_ns();
         if let Some(seconds) = self.0.guesses.wait_seconds(&who, boot_ns()) {
-            return Err(Problem::new(TOO_MANY_REQUESTS).detail("too many wrong secrets for this access_id").retry_after(seconds));
+            return Err(Problem::new(TOO_MANY_REQUESTS)
+                .detail("too many wrong secrets for this access_id")
+                .retry_after(seconds));
         }
         let proven = self.0.resolver.prove(asked, secret).await?;
         if !proven {
@@ -128,7 +153,8 @@ impl VerifyState {
     }
 
     fn unproven(&self, keyspaces: Keyspaces<'_>, question: &Question<'_>) -> Result<Verdict, Problem> {
-        let request = Request { keyspaces, checks: question.checks.as_slice(), ip: question.ip, cost: question.cost };
+        let request =
+            Request { keyspaces, checks: question.checks.as_slice(), ip: question.ip, cost: question.cost };
         match answered(self.0.verifier.unproven(&request, self.now()))? {
             Asking::Answered(verdict) => Ok(verdict),
             Asking::Deferred(_) => Err(not_current(None)),

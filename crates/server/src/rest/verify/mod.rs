@@ -76,8 +76,8 @@ impl VerifyState {
     }
 
     /// A call that was read.
-    pub fn call(&self, asked: Asked, asker: Asker) -> VerifyCall {
-        VerifyCall { asked, state: self.clone(), asker }
+    pub fn call(&self, call: Asked, asker: Asker) -> VerifyCall {
+        VerifyCall { asked: call, state: self.clone(), asker }
     }
 
     /// How far the index has come and how large it is, as name, help and value.
@@ -103,20 +103,22 @@ impl VerifyState {
     /// Waits a moment for a revision that the client has seen.
     async fn catch_up(&self, headers: &http::HeaderMap) -> Result<(), Problem> {
         let Some(wanted) = text(headers, &KEYWRIGHT_AT_LEAST, "Keywright-At-Least")? else { return Ok(()) };
-        let wanted: RevisionToken = wanted.parse().map_err(|error: keywright_model::revision::RevisionTokenError| {
-            Problem::header_fault("Keywright-At-Least", "invalid_revision", error.to_string())
-        })?;
+        let wanted: RevisionToken =
+            wanted.parse().map_err(|error: keywright_model::revision::RevisionTokenError| {
+                Problem::header_fault("Keywright-At-Least", "invalid_revision", error.to_string())
+            })?;
         let applied = || {
             let at = self.0.verifier.position();
             at.is_some_and(|at| at.incarnation == wanted.incarnation && at.revision >= wanted.revision)
         };
-        let waited = async {
+        let applying = async {
             while !applied() {
                 tokio::time::sleep(CATCH_UP_STEP).await;
             }
         };
-        let late = |_| Problem::new(REVISION_NOT_APPLIED).detail("ask again, or ask another node").retry_after(1);
-        if applied() { Ok(()) } else { tokio::time::timeout(CATCH_UP, waited).await.map_err(late) }
+        let late =
+            |_| Problem::new(REVISION_NOT_APPLIED).detail("ask again, or ask another node").retry_after(1);
+        if applied() { Ok(()) } else { tokio::time::timeout(CATCH_UP, applying).await.map_err(late) }
     }
 }
 
@@ -143,7 +145,8 @@ pub async fn batch(call: VerifyCall) -> Result<Response, Problem> {
         verdicts.push(state.ask(asker, question).await?);
     }
     still_holds(state, &verdicts)?;
-    let answers: Vec<_> = questions.iter().zip(&verdicts).map(|(question, verdict)| state.answer(question, verdict)).collect();
+    let answers: Vec<_> =
+        questions.iter().zip(&verdicts).map(|(question, verdict)| state.answer(question, verdict)).collect();
     json(&answers)
 }
 

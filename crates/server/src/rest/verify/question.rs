@@ -19,7 +19,8 @@ pub(crate) const BATCH_MAX: usize = 1_000;
 /// How many checks one question may hold.
 pub(crate) const CHECKS_MAX: usize = 100;
 
-const KNOWN: &[&str] = &["secret", "access_id", "signed", "keyspace", "action", "resource", "checks", "ip", "cost"];
+const KNOWN: &[&str] =
+    &["secret", "access_id", "signed", "keyspace", "action", "resource", "checks", "ip", "cost"];
 
 /// A body as it was sent. A text with an escape in it cannot be borrowed, and a signed request is not worth it: those are
 /// read from the document.
@@ -65,7 +66,7 @@ pub(crate) struct Signed<'a> {
     body_sha256: Option<[u8; 32]>,
 }
 
-impl<'a> Signed<'a> {
+impl Signed<'_> {
     /// As the signing schemes read it.
     pub(crate) fn request(&self) -> SignedRequest<'_> {
         SignedRequest {
@@ -156,17 +157,26 @@ pub(crate) fn many<'a>(body: &'a [u8], document: &'a mut Document) -> Result<Vec
     } else {
         document.0 = json::read(body)?;
         let Value::Array(items) = &document.0 else {
-            return Err(Problem::invalid_body(&Faults::one("", "invalid_type", "must be a list of questions")));
+            return Err(Problem::invalid_body(&Faults::one(
+                "",
+                "invalid_type",
+                "must be a list of questions",
+            )));
         };
         let items = items.iter().take(BATCH_MAX + 1).enumerate();
         items.map(|(index, item)| read(item, &format!("/{index}"), &mut faults)).collect()
     };
     if wires.len() > BATCH_MAX {
-        return Err(Problem::invalid_body(&Faults::one("", "too_many", format!("at most {BATCH_MAX} questions"))));
+        return Err(Problem::invalid_body(&Faults::one(
+            "",
+            "too_many",
+            format!("at most {BATCH_MAX} questions"),
+        )));
     }
     finished(faults, |faults| {
         // Every one is read, so that every fault is named.
-        let questions: Vec<_> = wires.into_iter().enumerate().map(|(index, wire)| wire.question_at(index, faults)).collect();
+        let questions: Vec<_> =
+            wires.into_iter().enumerate().map(|(index, wire)| wire.question_at(index, faults)).collect();
         questions.into_iter().collect()
     })
 }
@@ -214,7 +224,13 @@ fn checks<'a>(map: &'a Map<String, Value>, fields: &mut Fields<'_>) -> Vec<WireC
     let items = map.get("checks").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let text = |item: &'a Value, name: &str| item.get(name).and_then(Value::as_str);
     // An action of the wrong type has its fault already; any valid one stands in for it.
-    items.iter().map(|item| WireCheck { action: text(item, "action").unwrap_or("x"), resource: text(item, "resource") }).collect()
+    items
+        .iter()
+        .map(|item| WireCheck {
+            action: text(item, "action").unwrap_or("x"),
+            resource: text(item, "resource"),
+        })
+        .collect()
 }
 
 fn signed<'a>(map: &'a Map<String, Value>, fields: &mut Fields<'_>) -> Option<Signed<'a>> {
@@ -227,21 +243,37 @@ fn signed<'a>(map: &'a Map<String, Value>, fields: &mut Fields<'_>) -> Option<Si
         for name in ["method", "host", "target"] {
             signed.text(name);
         }
-        signed.nested("headers", &header_names(map), |headers| header_names(map).iter().for_each(|name| {
-            headers.text(name);
-        }));
+        signed.nested("headers", &header_names(map), |headers| {
+            header_names(map).iter().for_each(|name| {
+                headers.text(name);
+            })
+        });
         if signed.value("body_sha256").is_some() && body_digest(map).is_none() {
             signed.fault("body_sha256", "invalid_digest", "must be SHA-256 in 64 hexadecimal digits");
         }
     });
     let text = |name: &str| map.get(name).and_then(Value::as_str).unwrap_or_default();
     let headers = map.get("headers").and_then(Value::as_object);
-    let headers = headers.into_iter().flatten().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?))).collect();
-    Some(Signed { method: text("method"), host: text("host"), target: text("target"), headers, body_sha256: body_digest(map) })
+    let headers = headers
+        .into_iter()
+        .flatten()
+        .filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)))
+        .collect();
+    Some(Signed {
+        method: text("method"),
+        host: text("host"),
+        target: text("target"),
+        headers,
+        body_sha256: body_digest(map),
+    })
 }
 
 fn header_names(signed: &Map<String, Value>) -> Vec<&str> {
-    signed.get("headers").and_then(Value::as_object).map(|headers| headers.keys().map(String::as_str).collect()).unwrap_or_default()
+    signed
+        .get("headers")
+        .and_then(Value::as_object)
+        .map(|headers| headers.keys().map(String::as_str).collect())
+        .unwrap_or_default()
 }
 
 fn body_digest(signed: &Map<String, Value>) -> Option<[u8; 32]> {
@@ -263,7 +295,11 @@ impl<'a> Wire<'a> {
         }
         let cost = self.cost.unwrap_or(1);
         if cost > LIMIT_MAX {
-            faults.add(format!("{at}/cost"), "out_of_range", format!("must be a whole number from 0 to {LIMIT_MAX}"));
+            faults.add(
+                format!("{at}/cost"),
+                "out_of_range",
+                format!("must be a whole number from 0 to {LIMIT_MAX}"),
+            );
         }
         let checks = self.checked(at, faults);
         let keyspace = self.keyspace;
@@ -277,11 +313,19 @@ impl<'a> Wire<'a> {
             (Some(secret), Some(access_id), None) => Some(Presented::Pair { access_id, secret }),
             (None, None, Some(signed)) => Some(Presented::Signed(signed)),
             (None, _, None) => {
-                faults.add(format!("{at}/secret"), "missing_field", "must be given, or `signed` in its place");
+                faults.add(
+                    format!("{at}/secret"),
+                    "missing_field",
+                    "must be given, or `signed` in its place",
+                );
                 None
             }
             (_, _, Some(_)) => {
-                faults.add(format!("{at}/signed"), "conflicting_fields", "stands in place of `secret` and `access_id`");
+                faults.add(
+                    format!("{at}/signed"),
+                    "conflicting_fields",
+                    "stands in place of `secret` and `access_id`",
+                );
                 None
             }
         }
@@ -302,10 +346,18 @@ impl<'a> Wire<'a> {
 
     fn checked_list(&self, checks: &[WireCheck<'a>], at: &str, faults: &mut Faults) -> Checks<'a> {
         if self.action.is_some() || self.resource.is_some() {
-            faults.add(format!("{at}/checks"), "conflicting_fields", "stands in place of `action` and `resource`");
+            faults.add(
+                format!("{at}/checks"),
+                "conflicting_fields",
+                "stands in place of `action` and `resource`",
+            );
         }
         if checks.is_empty() {
-            faults.add(format!("{at}/checks"), "empty", "must hold at least one check; leave it out to check none");
+            faults.add(
+                format!("{at}/checks"),
+                "empty",
+                "must hold at least one check; leave it out to check none",
+            );
         }
         if checks.len() > CHECKS_MAX {
             faults.add(format!("{at}/checks"), "too_many", format!("at most {CHECKS_MAX} entries"));
@@ -313,7 +365,9 @@ impl<'a> Wire<'a> {
         }
         let checks = checks.iter().enumerate();
         Checks::All(
-            checks.map(|(index, one)| check(one.action, one.resource, &format!("{at}/checks/{index}"), faults)).collect(),
+            checks
+                .map(|(index, one)| check(one.action, one.resource, &format!("{at}/checks/{index}"), faults))
+                .collect(),
         )
     }
 }
@@ -371,18 +425,36 @@ mod tests {
     fn every_fault_is_named() {
         check_refused("{}", &["/secret missing_field"]);
         check_refused(r#"{"secret":"s","resource":"a"}"#, &["/resource action_required"]);
-        check_refused(r#"{"secret":"s","action":"a b","ip":"300.1.1.1"}"#, &["/ip invalid_ip", "/action invalid_action"]);
+        check_refused(
+            r#"{"secret":"s","action":"a b","ip":"300.1.1.1"}"#,
+            &["/ip invalid_ip", "/action invalid_action"],
+        );
         check_refused(r#"{"secret":"s","action":"a","resource":"a//b"}"#, &["/resource invalid_resource"]);
         check_refused(r#"{"secret":"s","cost":-1}"#, &["/cost out_of_range"]);
-        check_refused(r#"{"secret":"s","cost":9007199254740992}"#, &["/cost number_out_of_range"][..0].iter().copied().chain(["/cost out_of_range"]).collect::<Vec<_>>().as_slice());
-        check_refused(r#"{"secret":1,"actoin":"x"}"#, &["/actoin unknown_field", "/secret invalid_type", "/secret missing_field"]);
+        check_refused(r#"{"secret":"s","cost":9007199254740992}"#, &["/cost out_of_range"]);
+        check_refused(
+            r#"{"secret":1,"actoin":"x"}"#,
+            &["/actoin unknown_field", "/secret invalid_type", "/secret missing_field"],
+        );
         check_refused(r#"{"secret":"s","checks":[]}"#, &["/checks empty"]);
-        check_refused(r#"{"secret":"s","action":"a","checks":[{"action":"a"}]}"#, &["/checks conflicting_fields"]);
-        check_refused(r#"{"secret":"s","checks":[{"action":"a"},{"resource":"x"}]}"#, &["/checks/1/action missing_field"]);
-        check_refused(r#"{"secret":"s","signed":{}}"#, &[
-            "/signed/method missing_field", "/signed/host missing_field", "/signed/target missing_field",
-            "/signed/headers missing_field", "/signed conflicting_fields",
-        ]);
+        check_refused(
+            r#"{"secret":"s","action":"a","checks":[{"action":"a"}]}"#,
+            &["/checks conflicting_fields"],
+        );
+        check_refused(
+            r#"{"secret":"s","checks":[{"action":"a"},{"resource":"x"}]}"#,
+            &["/checks/1/action missing_field"],
+        );
+        check_refused(
+            r#"{"secret":"s","signed":{}}"#,
+            &[
+                "/signed/method missing_field",
+                "/signed/host missing_field",
+                "/signed/target missing_field",
+                "/signed/headers missing_field",
+                "/signed conflicting_fields",
+            ],
+        );
     }
 
     #[test]
@@ -392,8 +464,12 @@ mod tests {
         assert_eq!(pair.presented, Presented::Pair { access_id: "AKID1", secret: "s" });
         let mut document = Document::default();
         let digest = "ab".repeat(32);
-        let body = format!(r#"{{"signed":{{"method":"GET","host":"h","target":"/a?b","headers":{{"X-Date":"d"}},"body_sha256":"{digest}"}}}}"#);
-        let Presented::Signed(signed) = one(body.as_bytes(), &mut document).unwrap().presented else { panic!("not signed") };
+        let body = format!(
+            r#"{{"signed":{{"method":"GET","host":"h","target":"/a?b","headers":{{"X-Date":"d"}},"body_sha256":"{digest}"}}}}"#
+        );
+        let Presented::Signed(signed) = one(body.as_bytes(), &mut document).unwrap().presented else {
+            panic!("not signed")
+        };
         assert_eq!((signed.headers, signed.body_sha256), (vec![("X-Date", "d")], Some([0xab; 32])));
     }
 
@@ -402,11 +478,18 @@ mod tests {
         let mut document = Document::default();
         assert_eq!(many(br#"[{"secret":"a"},{"secret":"b"}]"#, &mut document).unwrap().len(), 2);
         let mut document = Document::default();
-        let refused = many(br#"[{"secret":"a"},{"secret":"b","ip":"x"},{"secrt":"c"}]"#, &mut document).unwrap_err();
-        let places: Vec<_> = refused.items().iter().map(|item| format!("{:?} {}", item.place, item.code)).collect();
-        assert_eq!(places, [
-            r#"Pointer("/2/secrt") unknown_field"#, r#"Pointer("/1/ip") invalid_ip"#, r#"Pointer("/2/secret") missing_field"#,
-        ]);
+        let refused =
+            many(br#"[{"secret":"a"},{"secret":"b","ip":"x"},{"secrt":"c"}]"#, &mut document).unwrap_err();
+        let places: Vec<_> =
+            refused.items().iter().map(|item| format!("{:?} {}", item.place, item.code)).collect();
+        assert_eq!(
+            places,
+            [
+                r#"Pointer("/2/secrt") unknown_field"#,
+                r#"Pointer("/1/ip") invalid_ip"#,
+                r#"Pointer("/2/secret") missing_field"#,
+            ]
+        );
         let list = |count: usize| format!("[{}]", vec![r#"{"secret":"a"}"#; count].join(","));
         assert!(many(list(BATCH_MAX).as_bytes(), &mut Document::default()).is_ok());
         assert!(many(list(BATCH_MAX + 1).as_bytes(), &mut Document::default()).is_err());

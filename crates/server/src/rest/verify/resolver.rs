@@ -13,7 +13,7 @@ use keywright_verifier::{QuotaBlock, Verifier, WeakSecret};
 use crate::rest::error::is_failed_authentication;
 
 /// An answer that has to be waited for.
-pub type Resolving<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+pub(super) type Resolving<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
 /// The one way from verifying to the database.
 pub trait Resolver: Send + Sync + std::fmt::Debug {
@@ -22,7 +22,12 @@ pub trait Resolver: Send + Sync + std::fmt::Debug {
     /// Takes units out of a quota and hands them to the verifier.
     fn reserve<'a>(&'a self, block: &'a QuotaBlock) -> Resolving<'a, ()>;
     /// The organization with a name or identifier, as far as it exists for whoever holds this credential.
-    fn org_named<'a>(&'a self, bearer: &'a str, name: &'a str, address: Option<IpAddr>) -> Resolving<'a, OrgId>;
+    fn org_named<'a>(
+        &'a self,
+        bearer: &'a str,
+        name: &'a str,
+        address: Option<IpAddr>,
+    ) -> Resolving<'a, OrgId>;
     /// Whether a credential is the root key, while its digest is not in memory.
     fn is_root<'a>(&'a self, bearer: &'a str, address: Option<IpAddr>) -> Resolving<'a, bool>;
 }
@@ -69,7 +74,12 @@ impl Resolver for ControlResolver {
         Box::pin(async move { reserving.await.unwrap_or_else(|error| Err(Error::Internal(error.into()))) })
     }
 
-    fn org_named<'a>(&'a self, bearer: &'a str, name: &'a str, address: Option<IpAddr>) -> Resolving<'a, OrgId> {
+    fn org_named<'a>(
+        &'a self,
+        bearer: &'a str,
+        name: &'a str,
+        address: Option<IpAddr>,
+    ) -> Resolving<'a, OrgId> {
         Box::pin(async move {
             let origin = Origin { wire: REST, address, request_id: None };
             Ok(self.control.authenticate(bearer, Some(name), origin).await?.org())

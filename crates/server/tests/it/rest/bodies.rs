@@ -27,7 +27,9 @@ async fn what_cannot_be_read_is_400_and_changes_nothing() {
     let twice = post(&app, r#"{"name":"a","metadata":{"x":{"y":1,"y":2}}}"#).await;
     check(&twice, 400, "duplicate_name");
     assert_eq!(items(&twice), ["/metadata/x/y duplicate_name"]);
-    let nested = |depth: usize| format!(r#"{{"name":"a","metadata":{{"x":{}1{}}}}}"#, "[".repeat(depth), "]".repeat(depth));
+    let nested = |depth: usize| {
+        format!(r#"{{"name":"a","metadata":{{"x":{}1{}}}}}"#, "[".repeat(depth), "]".repeat(depth))
+    };
     check(&post(&app, nested(31)).await, 400, "too_deep");
     assert_eq!(keys(&app).await, 0);
     let deepest = post(&app, nested(28)).await;
@@ -68,8 +70,11 @@ async fn a_body_may_be_so_large_and_no_larger() {
 #[tokio::test]
 async fn a_body_says_that_it_is_json() {
     let app = TestApp::start().await;
-    for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-16"] {
-        let reply = app.raw("POST", "/v1/keys", &[BEARER, ("content-type", content_type)], r#"{"name":"a"}"#).await;
+    for content_type in
+        ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=utf-16"]
+    {
+        let reply =
+            app.raw("POST", "/v1/keys", &[BEARER, ("content-type", content_type)], r#"{"name":"a"}"#).await;
         check(&reply, 415, "unsupported_media_type");
     }
     check(&app.raw("POST", "/v1/keys", &[BEARER], r#"{"name":"a"}"#).await, 415, "unsupported_media_type");
@@ -88,9 +93,13 @@ async fn a_body_says_that_it_is_json() {
 #[tokio::test]
 async fn texts_and_lists_are_bounded() {
     let app = TestApp::start().await;
-    let addresses = |count: u32| (0..count).map(|n| format!("10.0.{}.{}", n / 256, n % 256)).collect::<Vec<_>>();
-    let labels = |count: usize| (0..count).map(|n| (format!("l{n}"), json!("v"))).collect::<serde_json::Map<_, _>>();
-    let limits = |count: usize| (0..count).map(|n| json!({"name": format!("l{n}"), "max": 1, "per_seconds": 1})).collect::<Vec<_>>();
+    let addresses =
+        |count: u32| (0..count).map(|n| format!("10.0.{}.{}", n / 256, n % 256)).collect::<Vec<_>>();
+    let labels =
+        |count: usize| (0..count).map(|n| (format!("l{n}"), json!("v"))).collect::<serde_json::Map<_, _>>();
+    let limits = |count: usize| {
+        (0..count).map(|n| json!({"name": format!("l{n}"), "max": 1, "per_seconds": 1})).collect::<Vec<_>>()
+    };
     let patterns = |count: usize| {
         let resources: Vec<_> = (0..count - 1).map(|n| format!("r/{n}")).collect();
         json!([{"effect": "allow", "actions": ["get"], "resources": resources}])

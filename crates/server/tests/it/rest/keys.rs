@@ -15,7 +15,9 @@ async fn a_key_is_made_shown_and_verified() {
     assert_eq!(reply.header("location"), format!("/v1/keys/{id}"));
     assert_eq!((reply.header("etag"), reply.header("keywright-enforced")), ("\"1\"", "all"));
     assert_eq!(reply.header("cache-control"), "no-store");
-    assert!(!reply.header("keywright-revision").is_empty() && body["secret"].as_str().unwrap().starts_with("kw_"));
+    assert!(
+        !reply.header("keywright-revision").is_empty() && body["secret"].as_str().unwrap().starts_with("kw_")
+    );
     let shown = app.root("GET", &format!("/v1/keys/{id}"), Value::Null).await;
     assert_eq!((shown.status, shown.header("etag")), (200, "\"1\""));
     assert_eq!(shown.json(), body["key"]);
@@ -34,7 +36,14 @@ async fn what_does_not_exist_is_404_with_every_verb() {
     for verb in ["revoke", "enable", "disable", "undelete", "secrets/sec_x/expire", "secrets/sec_x/reveal"] {
         check(&app.root("POST", &format!("{other}/{verb}"), Value::Null).await, 404, "not_found");
     }
-    for left_out in ["/v1/usage", "/v1/keys/bulk/x", &format!("{other}/versions"), &format!("{other}/restore"), "/v2", "/"] {
+    for left_out in [
+        "/v1/usage",
+        "/v1/keys/bulk/x",
+        &format!("{other}/versions"),
+        &format!("{other}/restore"),
+        "/v2",
+        "/",
+    ] {
         check(&app.root("GET", left_out, Value::Null).await, 404, "not_found");
     }
 }
@@ -44,13 +53,20 @@ async fn replacing_needs_every_field_and_the_version() {
     let app = TestApp::start().await;
     let key = api_key(&app).await;
     check(&app.root("PUT", &key.path(), key.view.clone()).await, 428, "precondition_required");
-    let put = async |tag: &str, body: Value| app.call(ROOT, "PUT", &key.path(), &[("if-match", tag)], body).await;
+    let put =
+        async |tag: &str, body: Value| app.call(ROOT, "PUT", &key.path(), &[("if-match", tag)], body).await;
     let mut body = key.view.clone();
     body["name"] = json!("renamed");
     let reply = put("\"1\"", body.clone()).await;
-    assert_eq!((reply.status, reply.json()["name"].as_str(), reply.header("etag")), (200, Some("renamed"), "\"2\""));
+    assert_eq!(
+        (reply.status, reply.json()["name"].as_str(), reply.header("etag")),
+        (200, Some("renamed"), "\"2\"")
+    );
     check(&put("\"1\"", body.clone()).await, 412, "precondition_failed");
     check(&put("W/\"2\"", body.clone()).await, 412, "precondition_failed");
+    let stale = put("\"2\"", body.clone()).await;
+    assert_eq!(items(&stale), ["/version read_only_field", "/etag read_only_field"]);
+    let mut body = reply.json();
     assert_eq!(put("\"1\", \"2\"", body.clone()).await.status, 200);
     assert_eq!(put("*", body.clone()).await.status, 200);
     check(&put("2", body.clone()).await, 400, "invalid_header");
@@ -67,10 +83,19 @@ async fn merge_and_edit_change_some_fields() {
     let merged = app.root("PATCH", &key.path(), json!({"description": "d", "labels": {"a": "b"}})).await;
     assert_eq!((merged.status, &merged.json()["labels"]["a"]), (200, &json!("b")));
     let json_patch = [("content-type", "application/json-patch+json")];
-    let operations = json!([{"op": "test", "path": "/description", "value": "d"}, {"op": "remove", "path": "/labels/a"}]);
+    let operations =
+        json!([{"op": "test", "path": "/description", "value": "d"}, {"op": "remove", "path": "/labels/a"}]);
     let edited = app.call(ROOT, "PATCH", &key.path(), &json_patch, operations).await;
     assert_eq!((edited.status, &edited.json()["labels"]), (200, &json!({})));
-    let wrong = app.call(ROOT, "PATCH", &key.path(), &json_patch, json!([{"op": "nope"}, {"op": "add", "path": "/name"}])).await;
+    let wrong = app
+        .call(
+            ROOT,
+            "PATCH",
+            &key.path(),
+            &json_patch,
+            json!([{"op": "nope"}, {"op": "add", "path": "/name"}]),
+        )
+        .await;
     check(&wrong, 422, "invalid_body");
     assert_eq!(items(&wrong), ["/0 invalid_patch", "/1 invalid_patch"]);
     let many = vec![json!({"op": "test", "path": "/name", "value": "plain"}); 101];
@@ -85,7 +110,13 @@ async fn every_fault_is_named_at_once() {
     let reply = app.root("POST", "/v1/keys", body).await;
     check(&reply, 422, "invalid_body");
     let named = items(&reply);
-    for item in ["/nam unknown_field", "/name missing_field", "/ip_allowlist/1 invalid_cidr", "/expires_at invalid_time", "/enabled invalid_type"] {
+    for item in [
+        "/nam unknown_field",
+        "/name missing_field",
+        "/ip_allowlist/1 invalid_cidr",
+        "/expires_at invalid_time",
+        "/enabled invalid_type",
+    ] {
         assert!(named.iter().any(|named| named == item), "{item} in {named:?}");
     }
     assert!(reply.json().to_string().contains("did you mean `name`?"));
@@ -98,7 +129,13 @@ async fn rotating_gives_a_secret_and_lets_the_old_one_overlap() {
     let path = format!("{}/rotate", key.path());
     let missing = app.root("POST", &path, json!({})).await;
     assert_eq!(items(&missing), ["/overlap_seconds missing_field"]);
-    for (seconds, status) in [(json!(-1), 422), (json!(2_592_001), 422), (json!("1"), 422), (json!(2_592_000), 200), (json!(0), 200)] {
+    for (seconds, status) in [
+        (json!(-1), 422),
+        (json!(2_592_001), 422),
+        (json!("1"), 422),
+        (json!(2_592_000), 200),
+        (json!(0), 200),
+    ] {
         let reply = app.root("POST", &path, json!({"overlap_seconds": seconds})).await;
         assert_eq!(reply.status, status, "{seconds}: {}", reply.json());
     }
@@ -118,7 +155,9 @@ async fn secrets_are_revealed_only_where_they_are_kept() {
     let app = TestApp::start().await;
     app.root("POST", "/v1/keyspaces", json!({"name": "kept", "recoverable_secrets": true})).await;
     let kept = made(&app, json!({"name": "k", "keyspace": "kept"})).await;
-    let reveal = |key: &super::Made| format!("{}/secrets/{}/reveal", key.path(), key.view["secrets"][0]["id"].as_str().unwrap());
+    let reveal = |key: &super::Made| {
+        format!("{}/secrets/{}/reveal", key.path(), key.view["secrets"][0]["id"].as_str().unwrap())
+    };
     let reply = app.root("POST", &reveal(&kept), Value::Null).await;
     assert_eq!((reply.status, reply.json()["secret"].as_str()), (200, Some(kept.secret.as_str())));
     let lost = api_key(&app).await;
@@ -129,7 +168,8 @@ async fn secrets_are_revealed_only_where_they_are_kept() {
 async fn a_key_is_switched_off_and_on_ended_and_brought_back_as_a_record() {
     let app = TestApp::start().await;
     let key = api_key(&app).await;
-    let post = async |verb: &str, body: Value| app.root("POST", &format!("{}/{verb}", key.path()), body).await;
+    let post =
+        async |verb: &str, body: Value| app.root("POST", &format!("{}/{verb}", key.path()), body).await;
     assert_eq!(post("disable", Value::Null).await.json()["state"], "disabled");
     assert_eq!(post("enable", json!({})).await.json()["state"], "active");
     check(&post("undelete", Value::Null).await, 409, "not_deleted");
@@ -154,17 +194,24 @@ async fn whoever_finds_a_key_can_name_it_and_end_it() {
     let ended = app.call(&key.secret, "POST", "/v1/keys/self/revoke", &[], json!({"reason": "found"})).await;
     assert_eq!((ended.status, ended.json()["state"].as_str()), (200, Some("revoked")));
     check(&app.raw("POST", "/v1/keys/self/revoke", &[], "").await, 401, "unauthenticated");
-    check(&app.call("kw_unknown", "POST", "/v1/keys/self/revoke", &[], Value::Null).await, 401, "unauthenticated");
+    check(
+        &app.call("kw_unknown", "POST", "/v1/keys/self/revoke", &[], Value::Null).await,
+        401,
+        "unauthenticated",
+    );
 }
 
 #[tokio::test]
 async fn a_caller_makes_only_what_it_may_hand_out() {
     let app = TestApp::start().await;
-    let caller = made(&app, json!({
-        "kind": "management", "name": "narrow",
-        "admin": {"actions": ["keys.create", "keys.read"], "orgs": ["default"], "keyspaces": ["default"]},
-        "grantable": [{"effect": "allow", "actions": ["get"], "resources": ["devices/**"]}],
-    }))
+    let caller = made(
+        &app,
+        json!({
+            "kind": "management", "name": "narrow",
+            "admin": {"actions": ["keys.create", "keys.read"], "orgs": ["default"], "keyspaces": ["default"]},
+            "grantable": [{"effect": "allow", "actions": ["get"], "resources": ["devices/**"]}],
+        }),
+    )
     .await;
     let grant = |action: &str| json!({"name": "k", "grants": [{"effect": "allow", "actions": [action], "resources": ["devices/7/**"]}]});
     assert_eq!(app.call(&caller.secret, "POST", "/v1/keys", &[], grant("get")).await.status, 201);
@@ -180,9 +227,13 @@ async fn the_audit_names_who_did_what() {
     let key = api_key(&app).await;
     app.root("POST", &format!("{}/disable", key.path()), Value::Null).await;
     let page = app.root("GET", &format!("/v1/audit?subject={}&limit=1", key.id), Value::Null).await.json();
-    assert_eq!((&page["items"][0]["verb"], &page["items"][0]["actor"]), (&json!("key.disable"), &json!("root")));
+    assert_eq!(
+        (&page["items"][0]["verb"], &page["items"][0]["actor"]),
+        (&json!("key.disable"), &json!("root"))
+    );
     let cursor = page["next_cursor"].as_str().unwrap();
-    let next = app.root("GET", &format!("/v1/audit?subject={}&cursor={cursor}", key.id), Value::Null).await.json();
+    let next =
+        app.root("GET", &format!("/v1/audit?subject={}&cursor={cursor}", key.id), Value::Null).await.json();
     assert_eq!((&next["items"][0]["verb"], &next["next_cursor"]), (&json!("key.create"), &Value::Null));
     check(&app.root("GET", &format!("/v1/audit?cursor={cursor}"), Value::Null).await, 400, "invalid_cursor");
     let outsider = manager(&app, "default", &["keys.read"]).await;

@@ -56,7 +56,9 @@ async fn other_org(app: &TestApp, name: &str) {
     let reply = app.root("POST", "/v1/orgs", json!({"name": name})).await;
     assert_eq!(reply.status, 201, "{}", reply.json());
     let headers = [("keywright-org", name)];
-    let reply = app.call(keywright_testkit::ROOT, "POST", "/v1/keyspaces", &headers, json!({"name": "default"})).await;
+    let reply = app
+        .call(keywright_testkit::ROOT, "POST", "/v1/keyspaces", &headers, json!({"name": "default"}))
+        .await;
     assert_eq!(reply.status, 201, "{}", reply.json());
 }
 

@@ -16,7 +16,12 @@ fn kinds() -> Vec<Kind> {
     let grants = json!([{"effect": "allow", "actions": ["get"], "resources": ["a/**"]}]);
     let limits = json!([{"name": "burst", "max": 10, "per_seconds": 1}]);
     vec![
-        Kind { path: "/v1/orgs", first: json!({"name": "acme"}), second: json!({"name": "bravo"}), merge: json!({"name": "charlie"}) },
+        Kind {
+            path: "/v1/orgs",
+            first: json!({"name": "acme"}),
+            second: json!({"name": "bravo"}),
+            merge: json!({"name": "charlie"}),
+        },
         Kind {
             path: "/v1/keyspaces",
             first: json!({"name": "staging", "secret_prefix": "st"}),
@@ -29,8 +34,18 @@ fn kinds() -> Vec<Kind> {
             second: json!({"external_id": "user_2", "kind": "bot"}),
             merge: json!({"enabled": false}),
         },
-        Kind { path: "/v1/roles", first: json!({"name": "r1", "grants": grants}), second: json!({"name": "r2"}), merge: json!({"grants": []}) },
-        Kind { path: "/v1/plans", first: json!({"name": "p1", "limits": limits}), second: json!({"name": "p2"}), merge: json!({"limits": []}) },
+        Kind {
+            path: "/v1/roles",
+            first: json!({"name": "r1", "grants": grants}),
+            second: json!({"name": "r2"}),
+            merge: json!({"grants": []}),
+        },
+        Kind {
+            path: "/v1/plans",
+            first: json!({"name": "p1", "limits": limits}),
+            second: json!({"name": "p2"}),
+            merge: json!({"limits": []}),
+        },
     ]
 }
 
@@ -50,8 +65,17 @@ async fn every_kind_has_the_same_life() {
         let put = app.call(ROOT, "PUT", &own, &[("if-match", "\"1\"")], noun.clone()).await;
         assert_eq!(put.status, 200, "{path}: {}", put.json());
         let merged = app.root("PATCH", &own, merge).await;
-        assert_eq!((merged.status, merged.json()["version"].as_u64()), (200, Some(2)), "{path}: {}", merged.json());
-        check(&app.call(ROOT, "PATCH", &own, &[("if-match", "\"1\"")], json!({"name": "zulu"})).await, 412, "precondition_failed");
+        assert_eq!(
+            (merged.status, merged.json()["version"].as_u64()),
+            (200, Some(2)),
+            "{path}: {}",
+            merged.json()
+        );
+        check(
+            &app.call(ROOT, "PATCH", &own, &[("if-match", "\"1\"")], json!({"name": "zulu"})).await,
+            412,
+            "precondition_failed",
+        );
         let unknown = app.root("PATCH", &own, json!({"nmae": 1})).await;
         assert_eq!(items(&unknown), ["/nmae unknown_field"], "{path}");
         check(&app.root("GET", &format!("{path}/nothing"), Value::Null).await, 404, "not_found");
@@ -65,13 +89,16 @@ async fn every_kind_has_the_same_life() {
 async fn lists_go_on_where_they_stopped() {
     let app = TestApp::start().await;
     for number in 0..5 {
+        app.node.clock.advance_ms(1);
         app.root("POST", "/v1/roles", json!({"name": format!("role {number}")})).await;
     }
     let mut names = Vec::new();
     let mut path = "/v1/roles?limit=2".to_owned();
     loop {
         let page = app.root("GET", &path, Value::Null).await.json();
-        names.extend(page["items"].as_array().unwrap().iter().map(|role| role["name"].as_str().unwrap().to_owned()));
+        names.extend(
+            page["items"].as_array().unwrap().iter().map(|role| role["name"].as_str().unwrap().to_owned()),
+        );
         let Some(cursor) = page["next_cursor"].as_str() else { break };
         path = format!("/v1/roles?limit=2&cursor={cursor}");
         let elsewhere = format!("/v1/plans?cursor={cursor}");

@@ -8,8 +8,12 @@ use super::{check, items, made, other_org};
 async fn names(app: &TestApp, query: &str) -> Vec<String> {
     let reply = app.root("GET", &format!("/v1/keys?{query}"), Value::Null).await;
     assert_eq!(reply.status, 200, "{query}: {}", reply.json());
-    let mut names: Vec<_> =
-        reply.json()["items"].as_array().unwrap().iter().map(|key| key["name"].as_str().unwrap().to_owned()).collect();
+    let mut names: Vec<_> = reply.json()["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| key["name"].as_str().unwrap().to_owned())
+        .collect();
     names.sort();
     names
 }
@@ -18,11 +22,19 @@ async fn names(app: &TestApp, query: &str) -> Vec<String> {
 async fn every_filter_narrows_the_list() {
     let app = TestApp::start().await;
     app.root("POST", "/v1/keyspaces", json!({"name": "live", "secret_prefix": "lv"})).await;
-    let role = app.root("POST", "/v1/roles", json!({"name": "r", "grants": [{"effect": "allow", "actions": ["put"], "resources": ["b/**"]}]})).await.json();
+    let role = app
+        .root(
+            "POST",
+            "/v1/roles",
+            json!({"name": "r", "grants": [{"effect": "allow", "actions": ["put"], "resources": ["b/**"]}]}),
+        )
+        .await
+        .json();
     let plan = app.root("POST", "/v1/plans", json!({"name": "p"})).await.json();
     let grants = json!([{"effect": "allow", "actions": ["get"], "resources": ["a/**"]}]);
     let alpha = made(&app, json!({"name": "alpha", "grants": grants, "labels": {"team": "x"}, "external_id": "e1", "access_id": "AKID-1"})).await;
-    made(&app, json!({"name": "beta", "keyspace": "live", "roles": [role["id"]], "plans": [plan["id"]]})).await;
+    made(&app, json!({"name": "beta", "keyspace": "live", "roles": [role["id"]], "plans": [plan["id"]]}))
+        .await;
     let owned = json!({"name": "gamma", "owner": {"external_id": "u"}, "expires_at": "2027-01-01T00:00:00Z", "ip_allowlist": ["10.0.0.0/8"], "grants": grants});
     let gamma = made(&app, owned).await;
     app.root("POST", &format!("{}/disable", gamma.path()), Value::Null).await;
@@ -67,11 +79,14 @@ async fn pages_follow_each_other_and_cursors_stay_in_their_list() {
     let cursor = first["next_cursor"].as_str().unwrap();
     assert_eq!(first["items"][0]["name"], "k4", "newest first");
     assert_eq!(names(&app, &format!("limit=2&q=k&cursor={cursor}")).await, ["k1", "k2"]);
-    for wrong in [format!("cursor={cursor}"), format!("q=k&state=active&cursor={cursor}"), "cursor=x".to_owned()] {
+    for wrong in
+        [format!("cursor={cursor}"), format!("q=k&state=active&cursor={cursor}"), "cursor=x".to_owned()]
+    {
         check(&app.root("GET", &format!("/v1/keys?{wrong}"), Value::Null).await, 400, "invalid_cursor");
     }
     let path = format!("/v1/keys?limit=2&q=k&cursor={cursor}");
-    let elsewhere = app.call(keywright_testkit::ROOT, "GET", &path, &[("keywright-org", "acme")], Value::Null).await;
+    let elsewhere =
+        app.call(keywright_testkit::ROOT, "GET", &path, &[("keywright-org", "acme")], Value::Null).await;
     check(&elsewhere, 400, "invalid_cursor");
 }
 
@@ -85,8 +100,18 @@ async fn parameters_that_mean_nothing_are_refused() {
     assert!(unknown.json().to_string().contains("did you mean `state`?"));
     check(&get("state=active&state=active").await, 400, "duplicate_parameter");
     for query in [
-        "limit=0", "limit=201", "limit=x", "state=on", "owner=x", "number=0x1", "expires_before=tomorrow", "can_ip=1", "can_action=a%20b",
-        "can_resource=a", "created_by=me", "keyspace=nothing",
+        "limit=0",
+        "limit=201",
+        "limit=x",
+        "state=on",
+        "owner=x",
+        "number=0x1",
+        "expires_before=tomorrow",
+        "can_ip=1",
+        "can_action=a%20b",
+        "can_resource=a",
+        "created_by=me",
+        "keyspace=nothing",
     ] {
         check(&get(query).await, 400, "invalid_parameter");
     }

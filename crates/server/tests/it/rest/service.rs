@@ -1,7 +1,6 @@
 //! What needs no key, and what every path does.
 
 use keywright_testkit::TestApp;
-use serde_json::Value;
 
 use super::{api_key, check};
 
@@ -15,7 +14,10 @@ async fn health_figures_and_documents_are_open() {
     app.root("POST", "/v1/verify", serde_json::json!({"secret": key.secret})).await;
     let figures = app.raw("GET", "/metrics", &[], "").await;
     let text = String::from_utf8(figures.body.to_vec()).unwrap();
-    for line in ["keywright_verdicts_total{code=\"allowed\"} 1", "keywright_http_requests_total{route=\"createKey\",status=\"201\"} 1"] {
+    for line in [
+        "keywright_verdicts_total{code=\"allowed\"} 1",
+        "keywright_http_requests_total{route=\"createKey\",status=\"201\"} 1",
+    ] {
         assert!(text.contains(line), "{line} in {text}");
     }
     assert!(!text.contains(&key.id) && !text.contains(&key.secret));
@@ -60,5 +62,4 @@ async fn too_many_headers_are_refused() {
     assert_eq!(app.raw("GET", "/healthz", &headers[..64], "").await.status, 200);
     assert_eq!(app.raw("GET", "/healthz", &[("x", &"v".repeat(15_000))], "").await.status, 200);
     check(&app.raw("GET", "/healthz", &[("x", &"v".repeat(17_000))], "").await, 431, "headers_too_large");
-    let _ = Value::Null;
 }

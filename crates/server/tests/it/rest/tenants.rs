@@ -18,11 +18,11 @@ enum Elsewhere {
     Own,
     /// 200 and `not_found`.
     NotFoundVerdict,
-    /// 401: it is no such key.
-    NotThisKey,
+    /// It ends itself and nothing else.
+    EndsItself,
 }
 
-use Elsewhere::{Hidden, NotFoundVerdict, NotThisKey, Own};
+use Elsewhere::{EndsItself, Hidden, NotFoundVerdict, Own};
 
 /// Each route that needs a key, with the body that makes it a good call. A route without a line fails the test.
 fn expectations() -> BTreeMap<&'static str, (Elsewhere, Value)> {
@@ -30,7 +30,7 @@ fn expectations() -> BTreeMap<&'static str, (Elsewhere, Value)> {
         ("createKey", (Own, json!({"name": "k"}))),
         ("listKeys", (Own, Value::Null)),
         ("lookupKey", (Hidden, json!({"secret": "SECRET"}))),
-        ("revokeSelf", (NotThisKey, json!({}))),
+        ("revokeSelf", (EndsItself, json!({}))),
         ("getKey", (Hidden, Value::Null)),
         ("replaceKey", (Hidden, json!("VIEW"))),
         ("updateKey", (Hidden, json!({"name": "taken over"}))),
@@ -49,15 +49,59 @@ fn expectations() -> BTreeMap<&'static str, (Elsewhere, Value)> {
         ("getRevision", (Own, Value::Null)),
     ]);
     for (create, list, show, replace, update, delete, body) in [
-        ("createOrg", "listOrgs", "getOrg", "replaceOrg", "updateOrg", "deleteOrg", json!({"name": "newcomer"})),
-        ("createKeyspace", "listKeyspaces", "getKeyspace", "replaceKeyspace", "updateKeyspace", "deleteKeyspace", json!({"name": "newcomer"})),
-        ("createPrincipal", "listPrincipals", "getPrincipal", "replacePrincipal", "updatePrincipal", "deletePrincipal", json!({"name": "newcomer"})),
-        ("createRole", "listRoles", "getRole", "replaceRole", "updateRole", "deleteRole", json!({"name": "newcomer"})),
-        ("createPlan", "listPlans", "getPlan", "replacePlan", "updatePlan", "deletePlan", json!({"name": "newcomer"})),
+        (
+            "createOrg",
+            "listOrgs",
+            "getOrg",
+            "replaceOrg",
+            "updateOrg",
+            "deleteOrg",
+            json!({"name": "newcomer"}),
+        ),
+        (
+            "createKeyspace",
+            "listKeyspaces",
+            "getKeyspace",
+            "replaceKeyspace",
+            "updateKeyspace",
+            "deleteKeyspace",
+            json!({"name": "newcomer"}),
+        ),
+        (
+            "createPrincipal",
+            "listPrincipals",
+            "getPrincipal",
+            "replacePrincipal",
+            "updatePrincipal",
+            "deletePrincipal",
+            json!({"name": "newcomer"}),
+        ),
+        (
+            "createRole",
+            "listRoles",
+            "getRole",
+            "replaceRole",
+            "updateRole",
+            "deleteRole",
+            json!({"name": "newcomer"}),
+        ),
+        (
+            "createPlan",
+            "listPlans",
+            "getPlan",
+            "replacePlan",
+            "updatePlan",
+            "deletePlan",
+            json!({"name": "newcomer"}),
+        ),
     ] {
         table.extend([
-            (create, (Own, body.clone())), (list, (Own, Value::Null)), (show, (Hidden, Value::Null)),
-            (replace, (Hidden, json!("VIEW"))), (update, (Hidden, body)), (delete, (Hidden, Value::Null)),
+            (create, (Own, body.clone())),
+            (list, (Own, Value::Null)),
+            (show, (Hidden, Value::Null)),
+            (replace, (Hidden, json!("VIEW"))),
+            (update, (Hidden, body)),
+            (delete, (Hidden, Value::Null)),
         ]);
     }
     table
@@ -73,7 +117,12 @@ struct Victim {
 async fn victim(app: &TestApp) -> Victim {
     let key = api_key(app).await;
     let mut nouns = BTreeMap::from([("keys", key.view.clone())]);
-    for (tag, path) in [("roles", "/v1/roles"), ("plans", "/v1/plans"), ("principals", "/v1/principals"), ("keyspaces", "/v1/keyspaces")] {
+    for (tag, path) in [
+        ("roles", "/v1/roles"),
+        ("plans", "/v1/plans"),
+        ("principals", "/v1/principals"),
+        ("keyspaces", "/v1/keyspaces"),
+    ] {
         nouns.insert(tag, app.root("POST", path, json!({"name": "victims"})).await.json());
     }
     nouns.insert("orgs", app.root("GET", "/v1/orgs/default", Value::Null).await.json());
@@ -85,7 +134,11 @@ impl Victim {
     fn path(&self, route: &Route) -> String {
         let noun = &self.nouns.get(route.tag).unwrap_or(&Value::Null);
         let secret = noun["secrets"][0]["id"].as_str().unwrap_or_default();
-        route.path.replace("{id}", noun["id"].as_str().unwrap_or_default()).replace("{sid}", secret).replace("{revision}", &self.revision)
+        route
+            .path
+            .replace("{id}", noun["id"].as_str().unwrap_or_default())
+            .replace("{sid}", secret)
+            .replace("{revision}", &self.revision)
     }
 
     fn body(&self, route: &Route, body: &Value) -> Value {
@@ -98,7 +151,8 @@ impl Victim {
 
 async fn call(app: &TestApp, bearer: &str, victim: &Victim, route: &Route, body: &Value) -> Reply {
     let if_match = [("if-match", "*")];
-    let headers: &[_] = if matches!(route.body, Body::Json(_)) && route.verb == routes::Verb::Put { &if_match } else { &[] };
+    let headers: &[_] =
+        if matches!(route.body, Body::Json(_)) && route.verb == routes::Verb::Put { &if_match } else { &[] };
     app.call(bearer, route.verb.as_str(), &victim.path(route), headers, victim.body(route, body)).await
 }
 
@@ -125,12 +179,16 @@ async fn what_is_another_tenants_does_not_exist() {
     let table = expectations();
     for route in keyed() {
         let (elsewhere, body) = &table[route.id];
-        let reply = call(&app, &intruder.secret, &victim, route, body).await;
+        let another = manager(&app, "acme", &["*"]).await;
+        let bearer = if matches!(elsewhere, EndsItself) { &another.secret } else { &intruder.secret };
+        let reply = call(&app, bearer, &victim, route, body).await;
         let text = String::from_utf8_lossy(&reply.body).into_owned();
         match elsewhere {
             Hidden => check(&reply, 404, "not_found"),
-            NotThisKey => {}
-            NotFoundVerdict => assert!(reply.status == 200 && text.contains("\"not_found\""), "{}: {text}", route.id),
+            EndsItself => assert_eq!(reply.json()["id"], another.id),
+            NotFoundVerdict => {
+                assert!(reply.status == 200 && text.contains("\"not_found\""), "{}: {text}", route.id)
+            }
             // An intruder that is bound to its organization makes no other.
             Own if route.id == "createOrg" => check(&reply, 403, "forbidden"),
             Own => assert!(reply.status < 300, "{}: {text}", route.id),
@@ -161,8 +219,11 @@ async fn no_route_is_open_to_whoever_lacks_its_right() {
             Access::Open(_) | Access::Authenticated(_) | Access::KeyItself(_) => continue,
         };
         check(&call(&app, &victim.secret, &victim, route, body).await, 401, "unauthenticated");
-        let others: Vec<_> =
-            AdminAction::ALL.iter().filter(|other| ![action, AdminAction::FeedLease].contains(other)).map(|other| other.as_str()).collect();
+        let others: Vec<_> = AdminAction::ALL
+            .iter()
+            .filter(|other| ![action, AdminAction::FeedLease].contains(other))
+            .map(|other| other.as_str())
+            .collect();
         let caller = manager(&app, "default", &others).await;
         check(&call(&app, &caller.secret, &victim, route, body).await, 403, "forbidden");
     }

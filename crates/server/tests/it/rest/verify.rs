@@ -26,21 +26,46 @@ async fn an_answer_has_everything_that_is_documented() {
         "limits": [{"name": "burst", "max": 100, "per_seconds": 1}], "quota": {"max": 1000, "period": "month"},
     }))
     .await;
-    let answer = verify(&app, json!({"secret": key.secret, "action": "get", "resource": "devices/7/x", "ip": "10.1.2.3"})).await;
-    assert_eq!((&answer["allowed"], &answer["code"], &answer["authorized"]), (&json!(true), &json!("allowed"), &json!(true)));
-    assert_eq!((&answer["key_id"], &answer["org"], &answer["keyspace"]), (&json!(key.id), &json!("default"), &json!("default")));
-    assert_eq!((&answer["owner"]["id"], &answer["owner"]["external_id"]), (&key.view["owner"], &json!("user_42")));
-    assert_eq!((&answer["labels"], &answer["metadata"], &answer["expires_at"]), (&json!({"a": "b"}), &json!({"n": 1}), &Value::Null));
+    let answer = verify(
+        &app,
+        json!({"secret": key.secret, "action": "get", "resource": "devices/7/x", "ip": "10.1.2.3"}),
+    )
+    .await;
+    assert_eq!(
+        (&answer["allowed"], &answer["code"], &answer["authorized"]),
+        (&json!(true), &json!("allowed"), &json!(true))
+    );
+    assert_eq!(
+        (&answer["key_id"], &answer["org"], &answer["keyspace"]),
+        (&json!(key.id), &json!("default"), &json!("default"))
+    );
+    assert_eq!(
+        (&answer["owner"]["id"], &answer["owner"]["external_id"]),
+        (&key.view["owner"], &json!("user_42"))
+    );
+    assert_eq!(
+        (&answer["labels"], &answer["metadata"], &answer["expires_at"]),
+        (&json!({"a": "b"}), &json!({"n": 1}), &Value::Null)
+    );
     assert_eq!(answer["secret_status"], "current");
-    assert_eq!((&answer["limits"][0]["name"], &answer["limits"][0]["max"], &answer["limits"][0]["remaining"]), (&json!("burst"), &json!(100), &json!(99)));
+    assert_eq!(
+        (&answer["limits"][0]["name"], &answer["limits"][0]["max"], &answer["limits"][0]["remaining"]),
+        (&json!("burst"), &json!(100), &json!(99))
+    );
     assert_eq!((&answer["quota"]["max"], &answer["quota"]["remaining"]), (&json!(1000), &json!(999)));
-    assert_eq!((&answer["current"], &answer["age_ms"], &answer["detail"]), (&json!(true), &json!(0), &Value::Null));
+    assert_eq!(
+        (&answer["current"], &answer["age_ms"], &answer["detail"]),
+        (&json!(true), &json!(0), &Value::Null)
+    );
     assert!(answer["revision"].is_string());
     let denied = verify(&app, json!({"secret": key.secret, "action": "put", "resource": "devices/8"})).await;
     assert_eq!((&denied["allowed"], &denied["authorized"]), (&json!(false), &json!(false)));
     assert_eq!(denied["detail"], "no grant covers put on devices/8");
     let unknown = verify(&app, json!({"secret": "kw_unknown"})).await;
-    assert_eq!((&unknown["code"], &unknown["authorized"], unknown.get("key_id")), (&json!("not_found"), &Value::Null, None));
+    assert_eq!(
+        (&unknown["code"], &unknown["authorized"], unknown.get("key_id")),
+        (&json!("not_found"), &Value::Null, None)
+    );
 }
 
 #[tokio::test]
@@ -77,7 +102,8 @@ async fn codes_come_as_the_key_changes() {
 #[tokio::test]
 async fn limits_and_quotas_are_counted_and_a_cost_of_zero_only_asks() {
     let app = TestApp::start().await;
-    let limited = made(&app, json!({"name": "l", "limits": [{"name": "burst", "max": 3, "per_seconds": 60}]})).await;
+    let limited =
+        made(&app, json!({"name": "l", "limits": [{"name": "burst", "max": 3, "per_seconds": 60}]})).await;
     let quota = made(&app, json!({"name": "q", "quota": {"max": 2, "period": "none"}})).await;
     let ask = |key: &super::Made, cost: u64| json!({"secret": key.secret, "cost": cost});
     assert_eq!(code(&app, ask(&limited, 0)).await, "allowed");
@@ -94,14 +120,22 @@ async fn limits_and_quotas_are_counted_and_a_cost_of_zero_only_asks() {
 async fn a_question_is_about_the_keyspaces_that_the_asker_reaches() {
     let app = TestApp::start().await;
     app.root("POST", "/v1/keyspaces", json!({"name": "live"})).await;
-    let live = made(&app, json!({"name": "k", "keyspace": "live", "limits": [{"name": "b", "max": 2, "per_seconds": 600}]})).await;
+    let live = made(
+        &app,
+        json!({"name": "k", "keyspace": "live", "limits": [{"name": "b", "max": 2, "per_seconds": 600}]}),
+    )
+    .await;
     let id = app.root("GET", "/v1/keyspaces/live", Value::Null).await.json()["id"].clone();
     let ask = |keyspace: &Value| json!({"secret": live.secret, "keyspace": keyspace});
     assert_eq!(code(&app, ask(&json!("default"))).await, "not_found");
     assert_eq!(code(&app, ask(&json!("nowhere"))).await, "not_found");
     assert_eq!(code(&app, ask(&json!("live"))).await, "allowed");
     let by_id = verify(&app, ask(&id)).await;
-    assert_eq!((&by_id["code"], &by_id["limits"][0]["remaining"]), (&json!("allowed"), &json!(0)), "only asking costs nothing");
+    assert_eq!(
+        (&by_id["code"], &by_id["limits"][0]["remaining"]),
+        (&json!("allowed"), &json!(0)),
+        "only asking costs nothing"
+    );
     let bound = made(&app, json!({
         "kind": "management", "name": "m", "admin": {"actions": ["keys.verify"], "orgs": ["default"], "keyspaces": ["default"]},
     }))
@@ -116,7 +150,11 @@ async fn a_question_is_about_the_keyspaces_that_the_asker_reaches() {
 async fn a_custom_secret_is_proven_with_its_access_id() {
     let app = TestApp::start().await;
     app.root("POST", "/v1/keyspaces", json!({"name": "loose", "allow_custom_secrets": true})).await;
-    let key = made(&app, json!({"name": "k", "keyspace": "loose", "access_id": "AKIDcustom", "secret": "my_secret_1234"})).await;
+    let key = made(
+        &app,
+        json!({"name": "k", "keyspace": "loose", "access_id": "AKIDcustom", "secret": "my_secret_1234"}),
+    )
+    .await;
     assert_eq!(key.secret, "my_secret_1234");
     let ask = |secret: &str| json!({"secret": secret, "access_id": "AKIDcustom"});
     assert_eq!(code(&app, json!({"secret": key.secret})).await, "not_found", "never a bare bearer");
@@ -133,13 +171,22 @@ async fn a_signed_request_is_proven_by_the_keys_secret() {
     let key = made(&app, json!({"name": "k", "access_id": "AKIDsigner"})).await;
     let date = http_date(START_MS / 1000).unwrap();
     let headers = [("X-Date", date.as_str()), ("Source", "test")];
-    let request = SignedRequest { method: "GET", host: "h", target: "/a?b=c", headers: &headers, parameters: &[], body_sha256: None };
+    let request = SignedRequest {
+        method: "GET",
+        host: "h",
+        target: "/a?b=c",
+        headers: &headers,
+        parameters: &[],
+        body_sha256: None,
+    };
     let pair = KeyPair { access_id: "AKIDsigner", secret: key.secret.as_bytes() };
     let authorization = sign_hmac_header(&request, pair, Algorithm::HmacSha256, "x-date source").unwrap();
-    let ask = |source: &str| json!({"signed": {
-        "method": "GET", "host": "h", "target": "/a?b=c", "body_sha256": null,
-        "headers": {"X-Date": date, "Source": source, "Authorization": authorization},
-    }});
+    let ask = |source: &str| {
+        json!({"signed": {
+            "method": "GET", "host": "h", "target": "/a?b=c", "body_sha256": null,
+            "headers": {"X-Date": date, "Source": source, "Authorization": authorization},
+        }})
+    };
     assert_eq!(code(&app, ask("test")).await, "allowed");
     assert_eq!(code(&app, ask("other")).await, "signature_invalid");
     app.node.clock.advance_seconds(901);
@@ -155,10 +202,19 @@ async fn questions_that_make_no_sense_are_refused() {
     assert_eq!(items(&refused), ["/resource action_required"]);
     check(&ask(json!({})).await, 422, "invalid_body");
     check(&ask(json!({"secret": "x", "acton": "get"})).await, 422, "invalid_body");
-    let twice = [("authorization", format!("Bearer {ROOT}")), ("content-type", "application/json".to_owned())];
+    let twice =
+        [("authorization", format!("Bearer {ROOT}")), ("content-type", "application/json".to_owned())];
     let twice: Vec<_> = twice.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    check(&app.raw("POST", "/v1/verify", &twice, r#"{"secret":"x","secret":"y"}"#).await, 400, "duplicate_name");
-    check(&app.raw("POST", "/v1/verify", &twice[..1], r#"{"secret":"x"}"#).await, 415, "unsupported_media_type");
+    check(
+        &app.raw("POST", "/v1/verify", &twice, r#"{"secret":"x","secret":"y"}"#).await,
+        400,
+        "duplicate_name",
+    );
+    check(
+        &app.raw("POST", "/v1/verify", &twice[..1], r#"{"secret":"x"}"#).await,
+        415,
+        "unsupported_media_type",
+    );
 }
 
 #[tokio::test]
@@ -166,8 +222,16 @@ async fn a_batch_is_answered_in_its_order() {
     let app = TestApp::start().await;
     let key = api_key(&app).await;
     let ask = async |body: Value| -> Reply { app.root("POST", "/v1/verify/batch", body).await };
-    let reply = ask(json!([{"secret": "nobody"}, {"secret": key.secret}, {"secret": key.secret, "action": "put"}])).await;
-    let codes: Vec<_> = reply.json().as_array().unwrap().iter().map(|answer| answer["code"].as_str().unwrap().to_owned()).collect();
+    let reply =
+        ask(json!([{"secret": "nobody"}, {"secret": key.secret}, {"secret": key.secret, "action": "put"}]))
+            .await;
+    let codes: Vec<_> = reply
+        .json()
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|answer| answer["code"].as_str().unwrap().to_owned())
+        .collect();
     assert_eq!(codes, ["not_found", "allowed", "insufficient_permission"]);
     let refused = ask(json!([{"secret": key.secret}, {"secret": "x", "ip": "y"}])).await;
     check(&refused, 422, "invalid_body");
@@ -185,7 +249,14 @@ async fn a_revision_that_was_seen_is_waited_for() {
     let written = app.root("POST", &format!("{}/disable", key.path()), Value::Null).await;
     let revision = written.header("keywright-revision").to_owned();
     let ask = async |revision: &str| {
-        app.call(ROOT, "POST", "/v1/verify", &[("keywright-at-least", revision)], json!({"secret": key.secret})).await
+        app.call(
+            ROOT,
+            "POST",
+            "/v1/verify",
+            &[("keywright-at-least", revision)],
+            json!({"secret": key.secret}),
+        )
+        .await
     };
     assert_eq!(ask(&revision).await.json()["code"], "disabled");
     let token: keywright_model::revision::RevisionToken = revision.parse().unwrap();
@@ -200,7 +271,9 @@ async fn whoever_asks_needs_the_right_to() {
     other_org(&app, "acme").await;
     let key = api_key(&app).await;
     let asker = manager(&app, "default", &["keys.verify"]).await;
-    let ask = async |bearer: &str, org: &[(&str, &str)]| app.call(bearer, "POST", "/v1/verify", org, json!({"secret": key.secret})).await;
+    let ask = async |bearer: &str, org: &[(&str, &str)]| {
+        app.call(bearer, "POST", "/v1/verify", org, json!({"secret": key.secret})).await
+    };
     assert_eq!(ask(&asker.secret, &[]).await.json()["code"], "allowed");
     assert_eq!(ask(&asker.secret, &[("keywright-org", "default")]).await.json()["code"], "allowed");
     check(&ask(&asker.secret, &[("keywright-org", "acme")]).await, 404, "not_found");

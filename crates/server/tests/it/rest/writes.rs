@@ -15,7 +15,10 @@ async fn a_dry_run_says_what_would_be_and_writes_nothing() {
     let body = reply.json();
     assert_eq!((reply.status, &body["dry_run"]), (200, &json!(true)), "{body}");
     assert_eq!(body["changes"][0], json!({"path": "/name", "from": "plain", "to": "n"}));
-    assert!(!body["access"]["gained"].as_array().unwrap().is_empty() && !body["access"]["lost"].as_array().unwrap().is_empty());
+    assert!(
+        !body["access"]["gained"].as_array().unwrap().is_empty()
+            && !body["access"]["lost"].as_array().unwrap().is_empty()
+    );
     assert_eq!(app.root("GET", &key.path(), Value::Null).await.json()["version"], 1);
     let created = app.root("POST", "/v1/keys?dry_run=true", json!({"name": "never"})).await;
     assert_eq!((created.status, &created.json()["dry_run"]), (200, &json!(true)));
@@ -27,12 +30,17 @@ async fn a_dry_run_says_what_would_be_and_writes_nothing() {
 #[tokio::test]
 async fn a_named_call_is_made_once() {
     let app = TestApp::start().await;
-    let create = async |name: &str, body: Value| app.call(ROOT, "POST", "/v1/keys", &[("idempotency-key", name)], body).await;
+    let create = async |name: &str, body: Value| {
+        app.call(ROOT, "POST", "/v1/keys", &[("idempotency-key", name)], body).await
+    };
     let first = create("call-1", json!({"name": "k"})).await;
     let again = create("call-1", json!({"name": "k"})).await;
     assert_eq!((again.status, again.header("idempotent-replayed")), (201, "true"), "{}", again.json());
     assert_eq!(first.header("idempotent-replayed"), "");
-    assert_eq!((&first.json()["key"]["id"], &first.json()["secret"]), (&again.json()["key"]["id"], &again.json()["secret"]));
+    assert_eq!(
+        (&first.json()["key"]["id"], &first.json()["secret"]),
+        (&again.json()["key"]["id"], &again.json()["secret"])
+    );
     check(&create("call-1", json!({"name": "other"})).await, 422, "idempotency_mismatch");
     app.node.clock.advance_seconds(15 * 60);
     assert_eq!(create("call-1", json!({"name": "k"})).await.json()["secret"], Value::Null);
@@ -40,7 +48,9 @@ async fn a_named_call_is_made_once() {
     assert_ne!(create("call-1", json!({"name": "k"})).await.json()["key"]["id"], first.json()["key"]["id"]);
     // Another caller's call of this name is another call.
     let caller = manager(&app, "default", &["*"]).await;
-    let theirs = app.call(&caller.secret, "POST", "/v1/keys", &[("idempotency-key", "call-1")], json!({"name": "k"})).await;
+    let theirs = app
+        .call(&caller.secret, "POST", "/v1/keys", &[("idempotency-key", "call-1")], json!({"name": "k"}))
+        .await;
     assert_eq!((theirs.status, theirs.header("idempotent-replayed")), (201, ""));
     // A refused call is not kept.
     check(&create("call-2", json!({})).await, 422, "invalid_body");
@@ -55,7 +65,10 @@ async fn a_preference_is_kept_to_and_said() {
     let key = api_key(&app).await;
     let path = format!("{}/revoke", key.path());
     let reply = app.call(ROOT, "POST", &path, &[("prefer", "wait=2")], Value::Null).await;
-    assert_eq!((reply.status, reply.header("preference-applied"), reply.header("keywright-enforced")), (200, "wait=2", "all"));
+    assert_eq!(
+        (reply.status, reply.header("preference-applied"), reply.header("keywright-enforced")),
+        (200, "wait=2", "all")
+    );
     let revision = reply.header("keywright-revision");
     let status = app.root("GET", &format!("/v1/revisions/{revision}"), Value::Null).await.json();
     assert_eq!((&status["enforced"], &status["missing"]), (&json!("all"), &json!(0)));
@@ -74,7 +87,11 @@ async fn a_call_acts_in_the_organization_that_it_names() {
     assert_eq!(app.call(ROOT, "GET", &path, &there, Value::Null).await.status, 200);
     let bound = manager(&app, "default", &["*"]).await;
     check(&app.call(&bound.secret, "GET", &path, &there, Value::Null).await, 404, "not_found");
-    check(&app.call(ROOT, "GET", "/v1/keys", &[("keywright-org", "nowhere")], Value::Null).await, 404, "not_found");
+    check(
+        &app.call(ROOT, "GET", "/v1/keys", &[("keywright-org", "nowhere")], Value::Null).await,
+        404,
+        "not_found",
+    );
 }
 
 #[tokio::test]
@@ -83,10 +100,18 @@ async fn a_keyspace_may_want_the_version_on_every_write() {
     app.root("POST", "/v1/keyspaces", json!({"name": "strict", "require_if_match": true})).await;
     let key = super::made(&app, json!({"name": "k", "keyspace": "strict"})).await;
     check(&app.root("PATCH", &key.path(), json!({"name": "x"})).await, 428, "precondition_required");
-    check(&app.root("POST", &format!("{}/revoke", key.path()), Value::Null).await, 428, "precondition_required");
+    check(
+        &app.root("POST", &format!("{}/revoke", key.path()), Value::Null).await,
+        428,
+        "precondition_required",
+    );
     let patched = app.call(ROOT, "PATCH", &key.path(), &[("if-match", "\"1\"")], json!({"name": "x"})).await;
     assert_eq!(patched.status, 200, "{}", patched.json());
-    check(&app.call(ROOT, "POST", "/v1/keys", &[("if-match", "*")], json!({"name": "y"})).await, 412, "precondition_failed");
+    check(
+        &app.call(ROOT, "POST", "/v1/keys", &[("if-match", "*")], json!({"name": "y"})).await,
+        412,
+        "precondition_failed",
+    );
 }
 
 #[tokio::test]
