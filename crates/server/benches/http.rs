@@ -3,7 +3,7 @@
 //! - `POST /v1/verify` against an axum handler that parses the same body and answers a constant;
 //! - durable updates (`PATCH /v1/keys/{id}`) against bare grouped SQLite commits of rows of that size.
 //!
-//! Run with `cargo bench -p keywright-server`. The two of a pair take turns, so that a noisy machine slows both.
+//! Run with `cargo bench -p keywright-server`, `-- verify` or `-- update`. The two of a pair take turns, so that a noisy machine slows both.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,8 +26,13 @@ const TURNS: usize = 3;
 async fn main() {
     let app = TestApp::start().await;
     let address = listen(keywright_server::router(app.state().clone())).await;
-    verify(&app, &address).await;
-    update(&app, &address).await;
+    let wanted = |name: &str| std::env::args().all(|argument| !["verify", "update"].contains(&&*argument) || argument == name);
+    if wanted("verify") {
+        verify(&app, &address).await;
+    }
+    if wanted("update") {
+        update(&app, &address).await;
+    }
 }
 
 async fn listen(router: Router) -> String {
