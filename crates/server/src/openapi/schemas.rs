@@ -254,7 +254,8 @@ fn page(of: &str) -> Value {
     ))
 }
 
-fn nouns() -> Schemas {
+/// The writable fields of every noun but the key.
+fn noun_writes() -> [(&'static str, Value); 5] {
     let slug = || json!({"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,62}$"});
     let flag = || json!({"type": "boolean", "default": false});
     let policy = object(
@@ -265,7 +266,7 @@ fn nouns() -> Schemas {
             ("forbid_wildcards", flag()),
         ],
     );
-    let writes = [
+    [
         ("Org", object(&["name"], [("name", slug())])),
         (
             "Keyspace",
@@ -316,9 +317,12 @@ fn nouns() -> Schemas {
                 ],
             ),
         ),
-    ];
+    ]
+}
+
+fn nouns() -> Schemas {
     let mut schemas = Vec::new();
-    for (name, write) in writes {
+    for (name, write) in noun_writes() {
         let mut identity =
             object(&[], [("id", text()), ("org", text()), ("number", json!({"type": "integer"}))]);
         if let Some(properties) = identity.get_mut("properties").and_then(Value::as_object_mut) {

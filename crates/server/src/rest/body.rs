@@ -232,4 +232,24 @@ mod tests {
         let refused = take(Body::empty(), &headers, 8 * 1024, Duration::from_secs(5)).await.unwrap_err();
         assert_eq!(refused.kind(), BODY_TOO_LARGE);
     }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_arrive_is_given_up() {
+        struct Never;
+
+        impl hyper::body::Body for Never {
+            type Data = Bytes;
+            type Error = std::convert::Infallible;
+
+            fn poll_frame(
+                self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+                std::task::Poll::Pending
+            }
+        }
+
+        let taken = take(Body::new(Never), &HeaderMap::new(), 10, Duration::from_millis(20)).await;
+        assert_eq!(taken.unwrap_err().kind(), REQUEST_TIMEOUT);
+    }
 }

@@ -244,9 +244,9 @@ fn signed<'a>(map: &'a Map<String, Value>, fields: &mut Fields<'_>) -> Option<Si
             signed.text(name);
         }
         signed.nested("headers", &header_names(map), |headers| {
-            header_names(map).iter().for_each(|name| {
+            for name in header_names(map) {
                 headers.text(name);
-            })
+            }
         });
         if signed.value("body_sha256").is_some() && body_digest(map).is_none() {
             signed.fault("body_sha256", "invalid_digest", "must be SHA-256 in 64 hexadecimal digits");

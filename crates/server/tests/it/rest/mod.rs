@@ -5,6 +5,7 @@ mod keys;
 mod nouns;
 mod queries;
 mod service;
+mod sockets;
 mod tenants;
 mod verify;
 mod writes;

@@ -48,6 +48,12 @@ fn expectations() -> BTreeMap<&'static str, (Elsewhere, Value)> {
         ("whoami", (Own, Value::Null)),
         ("getRevision", (Own, Value::Null)),
     ]);
+    table.extend(noun_expectations());
+    table
+}
+
+fn noun_expectations() -> BTreeMap<&'static str, (Elsewhere, Value)> {
+    let mut table = BTreeMap::new();
     for (create, list, show, replace, update, delete, body) in [
         (
             "createOrg",
@@ -187,7 +193,7 @@ async fn what_is_another_tenants_does_not_exist() {
             Hidden => check(&reply, 404, "not_found"),
             EndsItself => assert_eq!(reply.json()["id"], another.id),
             NotFoundVerdict => {
-                assert!(reply.status == 200 && text.contains("\"not_found\""), "{}: {text}", route.id)
+                assert!(reply.status == 200 && text.contains("\"not_found\""), "{}: {text}", route.id);
             }
             // An intruder that is bound to its organization makes no other.
             Own if route.id == "createOrg" => check(&reply, 403, "forbidden"),
