@@ -155,11 +155,14 @@ mod tests {
         let problem: Problem = serde_json::from_str(json).unwrap();
         assert_eq!(problem.to_string(), "The body is not valid (422 invalid_body)");
         let items: Vec<String> = problem.errors.iter().map(ToString::to_string).collect();
-        assert_eq!(items, [
-            "/ip_allowlist/2: not a network (invalid_cidr)",
-            "limt: did you mean `limit`? (unknown_parameter)",
-            "the body: must be an object (invalid_type)",
-        ]);
+        assert_eq!(
+            items,
+            [
+                "/ip_allowlist/2: not a network (invalid_cidr)",
+                "limt: did you mean `limit`? (unknown_parameter)",
+                "the body: must be an object (invalid_type)",
+            ]
+        );
         assert_eq!(problem.other.get("new"), Some(&1.into()));
     }
 }

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, RETRY_AFTER,
+};
 use reqwest::redirect::Policy;
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::Serialize;
@@ -72,7 +74,8 @@ struct Call {
 
 impl Transport {
     pub(crate) fn new(server: &str, key: Option<Secret>, options: Options) -> Result<Self, Error> {
-        let base = Url::parse(server).ok().filter(is_server).ok_or_else(|| Error::Server(server.to_owned()))?;
+        let base =
+            Url::parse(server).ok().filter(is_server).ok_or_else(|| Error::Server(server.to_owned()))?;
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json, application/problem+json"));
         if let Some(key) = key {
@@ -83,7 +86,10 @@ impl Transport {
         }
         for (name, value) in [(KEYWRIGHT_ORG, options.org), (KEYWRIGHT_AT_LEAST, options.at_least)] {
             if let Some(value) = value {
-                headers.insert(name, HeaderValue::from_str(&value).map_err(|_| Error::Header("the organization"))?);
+                headers.insert(
+                    name,
+                    HeaderValue::from_str(&value).map_err(|_| Error::Header("the organization"))?,
+                );
             }
         }
         let mut builder = reqwest::Client::builder()
@@ -102,7 +108,11 @@ impl Transport {
     }
 
     /// Reads something.
-    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(String, String)]) -> Result<T, Error> {
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(String, String)],
+    ) -> Result<T, Error> {
         let url = self.url(path, query)?;
         let call = Call { method: Method::GET, url, headers: HeaderMap::new(), body: None, repeatable: true };
         let (_, _, bytes) = self.make(&call).await?;
@@ -112,22 +122,34 @@ impl Transport {
     /// Asks something with a body that changes no noun. A verification consumes limits, so it is not made twice.
     pub(crate) async fn ask<T: DeserializeOwned>(&self, path: &[&str], body: Body) -> Result<T, Error> {
         let url = self.url(path, &[])?;
-        let call = Call { method: Method::POST, url, headers: HeaderMap::new(), body: Some(body), repeatable: false };
+        let call = Call {
+            method: Method::POST,
+            url,
+            headers: HeaderMap::new(),
+            body: Some(body),
+            repeatable: false,
+        };
         let (_, _, bytes) = self.make(&call).await?;
         self.parse(StatusCode::OK, &bytes)
     }
 
     /// Writes something.
     pub(crate) async fn write<T: DeserializeOwned>(
-        &self, method: Method, path: &[&str], body: Option<Body>, options: &WriteOptions,
+        &self,
+        method: Method,
+        path: &[&str],
+        body: Option<Body>,
+        options: &WriteOptions,
     ) -> Result<Answer<T>, Error> {
-        let query = if options.dry_run { vec![("dry_run".to_owned(), "true".to_owned())] } else { Vec::new() };
+        let query =
+            if options.dry_run { vec![("dry_run".to_owned(), "true".to_owned())] } else { Vec::new() };
         let mut headers = HeaderMap::new();
         if let Some(tag) = &options.if_match {
             headers.insert(IF_MATCH, HeaderValue::from_str(tag).map_err(|_| Error::Header("If-Match"))?);
         }
         if let Some(seconds) = options.wait {
-            let wait = HeaderValue::from_str(&format!("wait={seconds}")).map_err(|_| Error::Header("Prefer"))?;
+            let wait =
+                HeaderValue::from_str(&format!("wait={seconds}")).map_err(|_| Error::Header("Prefer"))?;
             headers.insert(PREFER, wait);
         }
         let fresh = || self.idempotency_keys.as_ref().filter(|_| !options.dry_run).map(|fresh| fresh());
@@ -143,7 +165,8 @@ impl Transport {
             return self.parse(status, &bytes).map(|plan| Answer::DryRun(Box::new(plan)));
         }
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let pending = text(KEYWRIGHT_ENFORCED).is_some_and(|said| said == "pending") || status == StatusCode::ACCEPTED;
+        let pending =
+            text(KEYWRIGHT_ENFORCED).is_some_and(|said| said == "pending") || status == StatusCode::ACCEPTED;
         let bytes: &[u8] = if bytes.is_empty() { b"null" } else { &bytes };
         Ok(Answer::Written(Box::new(Written {
             value: self.parse(status, bytes)?,
@@ -244,7 +267,10 @@ fn may_repeat(error: &Error, repeatable: bool, attempt: u32) -> bool {
 }
 
 fn is_server(url: &Url) -> bool {
-    matches!(url.scheme(), "http" | "https") && url.host_str().is_some() && url.username().is_empty() && url.query().is_none()
+    matches!(url.scheme(), "http" | "https")
+        && url.host_str().is_some()
+        && url.username().is_empty()
+        && url.query().is_none()
 }
 
 fn is_loopback(url: &Url) -> bool {
@@ -277,7 +303,10 @@ mod tests {
     #[test]
     fn the_key_is_never_printed() {
         let transport = transport("http://[::1]:1").unwrap();
-        assert_eq!(format!("{transport:?} {:?}", transport.headers.get(AUTHORIZATION)), "Transport(\"http://[::1]:1\") Some(Sensitive)");
+        assert_eq!(
+            format!("{transport:?} {:?}", transport.headers.get(AUTHORIZATION)),
+            "Transport(\"http://[::1]:1\") Some(Sensitive)"
+        );
         assert!(is_loopback(&transport.base));
     }
 

@@ -22,7 +22,11 @@ pub struct Keys<'a>(pub(crate) &'a Arc<Transport>);
 
 impl Keys<'_> {
     /// Makes a key. The body has its writable fields, and `keyspace`, `kind`, `access_id`, `external_id`, `secret`.
-    pub async fn create(&self, body: &impl Serialize, options: &WriteOptions) -> Result<Answer<KeyWithSecret>, Error> {
+    pub async fn create(
+        &self,
+        body: &impl Serialize,
+        options: &WriteOptions,
+    ) -> Result<Answer<KeyWithSecret>, Error> {
         self.0.write(Method::POST, &["keys"], Some(Body::json(body)?), options).await
     }
 
@@ -37,23 +41,42 @@ impl Keys<'_> {
     }
 
     /// Replaces every writable field; needs `if_match`.
-    pub async fn replace(&self, id: &str, body: &impl Serialize, options: &WriteOptions) -> Result<Answer<Key>, Error> {
+    pub async fn replace(
+        &self,
+        id: &str,
+        body: &impl Serialize,
+        options: &WriteOptions,
+    ) -> Result<Answer<Key>, Error> {
         self.0.write(Method::PUT, &["keys", id], Some(Body::json(body)?), options).await
     }
 
     /// Changes the fields that are named (RFC 7396): `null` clears, lists are replaced whole.
-    pub async fn merge(&self, id: &str, body: &impl Serialize, options: &WriteOptions) -> Result<Answer<Key>, Error> {
+    pub async fn merge(
+        &self,
+        id: &str,
+        body: &impl Serialize,
+        options: &WriteOptions,
+    ) -> Result<Answer<Key>, Error> {
         self.0.write(Method::PATCH, &["keys", id], Some(Body::of(MERGE, body)?), options).await
     }
 
     /// Applies operations (RFC 6902), all or none.
-    pub async fn edit(&self, id: &str, operations: &impl Serialize, options: &WriteOptions) -> Result<Answer<Key>, Error> {
+    pub async fn edit(
+        &self,
+        id: &str,
+        operations: &impl Serialize,
+        options: &WriteOptions,
+    ) -> Result<Answer<Key>, Error> {
         self.0.write(Method::PATCH, &["keys", id], Some(Body::of(EDIT, operations)?), options).await
     }
 
     /// Gives the key a new secret. The older ones go on for `overlap_seconds`; 0 ends them now.
     pub async fn rotate(
-        &self, id: &str, overlap_seconds: u64, custom: Option<&Secret>, options: &WriteOptions,
+        &self,
+        id: &str,
+        overlap_seconds: u64,
+        custom: Option<&Secret>,
+        options: &WriteOptions,
     ) -> Result<Answer<KeyWithSecret>, Error> {
         #[derive(Serialize)]
         struct Rotation<'a> {
@@ -66,7 +89,12 @@ impl Keys<'_> {
     }
 
     /// Ends one secret of a key now.
-    pub async fn expire_secret(&self, id: &str, secret: &str, options: &WriteOptions) -> Result<Answer<Key>, Error> {
+    pub async fn expire_secret(
+        &self,
+        id: &str,
+        secret: &str,
+        options: &WriteOptions,
+    ) -> Result<Answer<Key>, Error> {
         self.0.write(Method::POST, &["keys", id, "secrets", secret, "expire"], None, options).await
     }
 
@@ -82,7 +110,12 @@ impl Keys<'_> {
     }
 
     /// Ends a key for ever.
-    pub async fn revoke(&self, id: &str, reason: Option<&str>, options: &WriteOptions) -> Result<Answer<Key>, Error> {
+    pub async fn revoke(
+        &self,
+        id: &str,
+        reason: Option<&str>,
+        options: &WriteOptions,
+    ) -> Result<Answer<Key>, Error> {
         self.0.write(Method::POST, &["keys", id, "revoke"], reason_body(reason)?, options).await
     }
 
@@ -116,7 +149,11 @@ impl Keys<'_> {
     }
 
     /// Ends the key that this client calls with, of whatever kind it is.
-    pub async fn revoke_self(&self, reason: Option<&str>, options: &WriteOptions) -> Result<Answer<Key>, Error> {
+    pub async fn revoke_self(
+        &self,
+        reason: Option<&str>,
+        options: &WriteOptions,
+    ) -> Result<Answer<Key>, Error> {
         self.0.write(Method::POST, &["keys", "self", "revoke"], reason_body(reason)?, options).await
     }
 }
@@ -209,7 +246,12 @@ pub(crate) fn patch_body(document: &Value) -> Result<Body, Error> {
 
 impl Keys<'_> {
     /// [`Self::edit`] for a list of operations, [`Self::merge`] for an object.
-    pub async fn patch(&self, id: &str, document: &Value, options: &WriteOptions) -> Result<Answer<Key>, Error> {
+    pub async fn patch(
+        &self,
+        id: &str,
+        document: &Value,
+        options: &WriteOptions,
+    ) -> Result<Answer<Key>, Error> {
         self.0.write(Method::PATCH, &["keys", id], Some(patch_body(document)?), options).await
     }
 }

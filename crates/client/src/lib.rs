@@ -57,7 +57,9 @@ pub use nouns::{Keyspace, Noun, Nouns, Org, Plan, Principal, Role};
 pub use pages::{Page, Pages};
 pub use secret::Secret;
 pub use verify::{Check, LimitState, OwnerRef, QuotaState, Verdict, VerifyRequest};
-pub use write::{AccessDifference, AccessRegion, Answer, DryRun, Enforced, FieldChange, WriteOptions, Written};
+pub use write::{
+    AccessDifference, AccessRegion, Answer, DryRun, Enforced, FieldChange, WriteOptions, Written,
+};
 
 /// Makes a fresh `Idempotency-Key`: unpredictable, at most 255 printable ASCII characters.
 pub type IdempotencyKeys = Arc<dyn Fn() -> String + Send + Sync>;
@@ -89,7 +91,7 @@ impl Default for Options {
         Self {
             org: None,
             connect_timeout: Duration::from_secs(5),
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
             attempts: 3,
             idempotency_keys: None,
             at_least: None,
@@ -99,7 +101,10 @@ impl Default for Options {
 
 impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Options").field("org", &self.org).field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("Options")
+            .field("org", &self.org)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
     }
 }
 
@@ -155,7 +160,10 @@ impl Client {
     }
 
     /// How far a write has come: the answer's `enforced` says whether every verifier answers by it.
-    pub async fn revision(&self, revision: &str) -> Result<serde_json::Map<String, serde_json::Value>, Error> {
+    pub async fn revision(
+        &self,
+        revision: &str,
+    ) -> Result<serde_json::Map<String, serde_json::Value>, Error> {
         self.0.get(&["revisions", revision], &[]).await
     }
 

@@ -157,12 +157,22 @@ impl<'a, N: Noun> Nouns<'a, N> {
     }
 
     /// Replaces every writable field; needs `if_match`.
-    pub async fn replace(&self, id: &str, body: &impl Serialize, options: &WriteOptions) -> Result<Answer<N>, Error> {
+    pub async fn replace(
+        &self,
+        id: &str,
+        body: &impl Serialize,
+        options: &WriteOptions,
+    ) -> Result<Answer<N>, Error> {
         self.transport.write(Method::PUT, &[N::PATH, id], Some(Body::json(body)?), options).await
     }
 
     /// Changes some fields: a list of operations (RFC 6902) or an object to merge (RFC 7396).
-    pub async fn patch(&self, id: &str, document: &Value, options: &WriteOptions) -> Result<Answer<N>, Error> {
+    pub async fn patch(
+        &self,
+        id: &str,
+        document: &Value,
+        options: &WriteOptions,
+    ) -> Result<Answer<N>, Error> {
         self.transport.write(Method::PATCH, &[N::PATH, id], Some(patch_body(document)?), options).await
     }
 

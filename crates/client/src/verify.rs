@@ -49,7 +49,16 @@ pub struct Check {
 impl VerifyRequest {
     /// Whether this secret is good at all.
     pub fn of(secret: Secret) -> Self {
-        Self { secret, keyspace: None, access_id: None, action: None, resource: None, checks: Vec::new(), ip: None, cost: None }
+        Self {
+            secret,
+            keyspace: None,
+            access_id: None,
+            action: None,
+            resource: None,
+            checks: Vec::new(),
+            ip: None,
+            cost: None,
+        }
     }
 }
 

@@ -11,20 +11,28 @@ use nix::time::{ClockId, clock_gettime};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SystemClock;
 
-impl SystemClock {
-    /// The wall clock.
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
-    pub(crate) fn wall(self) -> Timestamp {
-        jiff::Timestamp::now().into()
+impl keywright_control::Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        now()
     }
 
-    /// `CLOCK_BOOTTIME` in nanoseconds: never set back, and it runs while the machine sleeps.
-    pub(crate) fn boot(self) -> u64 {
-        // Linux has had this clock since 2.6.39, so that the call cannot fail on it.
-        let Ok(time) = clock_gettime(ClockId::CLOCK_BOOTTIME) else { return 0 };
-        let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
-        seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec()).unwrap_or(0))
+    fn boot_ns(&self) -> u64 {
+        boot_ns()
     }
+}
+
+/// The wall clock.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+pub(crate) fn now() -> Timestamp {
+    jiff::Timestamp::now().into()
+}
+
+/// `CLOCK_BOOTTIME` in nanoseconds: never set back, and it runs while the machine sleeps.
+pub(crate) fn boot_ns() -> u64 {
+    // Linux has had this clock since 2.6.39, so that the call cannot fail on it.
+    let Ok(time) = clock_gettime(ClockId::CLOCK_BOOTTIME) else { return 0 };
+    let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec()).unwrap_or(0))
 }
 
 /// The operating system's randomness.
@@ -32,7 +40,10 @@ impl SystemClock {
 pub(crate) struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the operating system's randomness")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the operating system's randomness"
+    )]
     fn fill(&self, bytes: &mut [u8]) {
         if getrandom::fill(bytes).is_err() {
             // A secret that can be guessed is worse than no service.
@@ -68,9 +79,9 @@ mod tests {
 
     #[test]
     fn the_clocks_run_and_names_differ() {
-        assert!(SystemClock.wall().unix_ms() > 1_700_000_000_000);
-        let before = SystemClock.boot();
-        assert!(before > 0 && SystemClock.boot() >= before);
+        assert!(now().unix_ms() > 1_700_000_000_000);
+        let before = boot_ns();
+        assert!(before > 0 && boot_ns() >= before);
         assert_ne!(random_name(), random_name());
     }
 }

@@ -35,50 +35,58 @@ impl Output {
             ColorChoice::Always => Paint { on: true },
             ColorChoice::Never => Paint { on: false },
         };
-        Self { json, paint: paint(io::stdout().is_terminal()), paint_error: paint(io::stderr().is_terminal()) }
+        Self {
+            json,
+            paint: paint(io::stdout().is_terminal()),
+            paint_error: paint(io::stderr().is_terminal()),
+        }
     }
 
     /// A line, or several, of the answer.
-    pub(crate) fn say(&self, text: &str) {
+    #[expect(clippy::unused_self, reason = "whoever prints has been given the output")]
+    pub(crate) fn say(self, text: &str) {
         put(&mut io::stdout().lock(), text);
     }
 
     /// The answer for programs.
-    pub(crate) fn say_json(&self, value: &impl Serialize) {
+    pub(crate) fn say_json(self, value: &impl Serialize) {
         // What the answers are made of has text keys only, so that writing it as JSON cannot fail.
         let text = serde_json::to_string_pretty(value).unwrap_or_default();
         self.say(&text);
     }
 
     /// Something that is not the answer but that people want to know.
-    pub(crate) fn note(&self, text: &str) {
+    #[expect(clippy::unused_self, reason = "whoever prints has been given the output")]
+    pub(crate) fn note(self, text: &str) {
         put(&mut io::stderr().lock(), text);
     }
 
     /// Something that people should look at.
-    pub(crate) fn warn(&self, text: &str) {
+    pub(crate) fn warn(self, text: &str) {
         let mark = self.paint_error.yellow("warning:");
         self.note(&format!("{mark} {text}"));
     }
 
     /// What went wrong.
-    pub(crate) fn error(&self, text: &str) {
+    pub(crate) fn error(self, text: &str) {
         let mark = self.paint_error.red("error:");
         self.note(&format!("{mark} {text}"));
     }
 
     /// How wide the terminal is; `None` when the answer goes elsewhere.
-    pub(crate) fn width(&self) -> Option<u16> {
+    #[expect(clippy::unused_self, reason = "whoever prints has been given the output")]
+    pub(crate) fn width(self) -> Option<u16> {
         io::stdout().is_terminal().then(|| comfy_table::Table::new().width()).flatten()
     }
 
     /// Whether there is somebody to ask.
-    pub(crate) fn is_interactive(&self) -> bool {
+    pub(crate) fn is_interactive(self) -> bool {
         !self.json && io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
     /// Asks a question that `y` answers with yes.
-    pub(crate) fn confirm(&self, question: &str) -> bool {
+    #[expect(clippy::unused_self, reason = "whoever prints has been given the output")]
+    pub(crate) fn confirm(self, question: &str) -> bool {
         let mut stderr = io::stderr().lock();
         let _ = write!(stderr, "{question} [y/N] ");
         let _ = stderr.flush();
@@ -139,6 +147,9 @@ mod tests {
     fn colours_are_asked_for_or_left_out() {
         assert!(Output::new(false, ColorChoice::Always, true).paint.on);
         assert!(!Output::new(false, ColorChoice::Never, false).paint.on);
-        assert_eq!((Paint { on: true }.red("x"), Paint { on: false }.red("x")), ("\u{1b}[31mx\u{1b}[0m".into(), "x".into()));
+        assert_eq!(
+            (Paint { on: true }.red("x"), Paint { on: false }.red("x")),
+            ("\u{1b}[31mx\u{1b}[0m".into(), "x".into())
+        );
     }
 }

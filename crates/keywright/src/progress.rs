@@ -33,7 +33,7 @@ impl Progress {
             bar.set_style(style.progress_chars("=> "));
         }
         bar.set_message(what.to_owned());
-        Self { bar, started_ns: crate::ambient::SystemClock.boot(), shown: std::cell::Cell::new(false) }
+        Self { bar, started_ns: crate::ambient::boot_ns(), shown: std::cell::Cell::new(false) }
     }
 
     /// So many steps are done in all.
@@ -57,7 +57,7 @@ impl Progress {
     }
 
     fn show_when_slow(&self) {
-        let waited = crate::ambient::SystemClock.boot().saturating_sub(self.started_ns);
+        let waited = crate::ambient::boot_ns().saturating_sub(self.started_ns);
         if Duration::from_nanos(waited) >= PATIENCE {
             self.show();
         }

@@ -42,7 +42,7 @@ pub(crate) struct RestoreArgs {
 /// `keywright root …`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RootCommand {
-    /// Make a new root key and print it once. With KEYWRIGHT_ROOT_KEY that one is taken. The server must be stopped.
+    /// Make a new root key and print it once. With `KEYWRIGHT_ROOT_KEY` that one is taken. The server must be stopped.
     Rotate,
     /// Let no root key be good until `root rotate` makes one. The server must be stopped.
     Disable,

@@ -29,13 +29,13 @@ pub(crate) enum KeysCommand {
     Delete(KeyWriteArgs),
     /// Bring the record of a deleted key back, revoked.
     Undelete(KeyWriteArgs),
-    /// Find the key that a secret belongs to. The secret comes from standard input or KEYWRIGHT_SECRET.
+    /// Find the key that a secret belongs to. The secret comes from standard input or `KEYWRIGHT_SECRET`.
     Lookup,
     /// Show a recoverable secret again. The audit keeps who asked.
     Reveal(SecretArgs),
     /// End one secret of a key now.
     ExpireSecret(ExpireSecretArgs),
-    /// End the key whose secret comes from standard input or KEYWRIGHT_SECRET: found a leaked key, end it.
+    /// End the key whose secret comes from standard input or `KEYWRIGHT_SECRET`: found a leaked key, end it.
     RevokeSelf(RevokeSelfArgs),
 }
 
@@ -161,7 +161,7 @@ pub(crate) struct CreateArgs {
     /// Your own name for it, once in a keyspace.
     #[arg(long, value_name = "ID")]
     pub external_id: Option<String>,
-    /// Take the secret from standard input or KEYWRIGHT_SECRET; the keyspace must allow it.
+    /// Take the secret from standard input or `KEYWRIGHT_SECRET`; the keyspace must allow it.
     #[arg(long)]
     pub custom_secret: bool,
     /// The whole body as JSON: inline, a file, or `-`; the other flags are added to it.
@@ -298,7 +298,7 @@ pub(crate) struct RotateArgs {
     /// How long the older secrets go on: `0s` ends them now, at most `30d`.
     #[arg(long, value_name = "DURATION", value_parser = crate::parse::duration::parse_seconds)]
     pub overlap: u64,
-    /// Take the secret from standard input or KEYWRIGHT_SECRET; the keyspace must allow it.
+    /// Take the secret from standard input or `KEYWRIGHT_SECRET`; the keyspace must allow it.
     #[arg(long)]
     pub custom_secret: bool,
     /// Write the secret to a new file that only you can read, not to standard output.

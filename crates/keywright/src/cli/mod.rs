@@ -35,14 +35,21 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "keywright", version, about, after_help = EXIT_CODES, arg_required_else_help = true, max_term_width = 110)]
 pub(crate) struct Cli {
-    /// A file of settings, in place of ./keywright.toml [env: KEYWRIGHT_CONFIG].
+    /// A file of settings, in place of ./keywright.toml [env: `KEYWRIGHT_CONFIG`].
     #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
     pub config: Option<PathBuf>,
     /// Answer in JSON, for programs.
     #[arg(long, global = true, help_heading = "Everywhere")]
     pub json: bool,
-    /// Colours; `auto` is on a terminal, unless NO_COLOR is set.
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = "Everywhere")]
+    /// Colours; `auto` is on a terminal, unless `NO_COLOR` is set.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "WHEN",
+        help_heading = "Everywhere"
+    )]
     pub color: ColorChoice,
     /// What to do.
     #[command(subcommand)]
@@ -207,5 +214,9 @@ const fn uses(command: &str) -> &'static [UsedBy] {
 
 /// What the command line says about settings, with the environment.
 pub(crate) fn all_sources(cli: &Cli, matches: &clap::ArgMatches) -> Sources {
-    Sources { flags: sources(matches), environment: crate::ambient::environment(), config: cli.config.clone() }
+    Sources {
+        flags: sources(matches),
+        environment: crate::ambient::environment(),
+        config: cli.config.clone(),
+    }
 }

@@ -77,7 +77,10 @@ fn document(fields: impl IntoIterator<Item = (&'static str, Option<Value>)>) -> 
 }
 
 /// A list given by repeating a flag; `none` empties it.
-pub(crate) fn list<T: serde::Serialize>(texts: &[String], parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<Value>, String> {
+pub(crate) fn list<T: serde::Serialize>(
+    texts: &[String],
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<Value>, String> {
     match texts {
         [] => Ok(None),
         [only] if only == "none" => Ok(Some(json!([]))),
@@ -272,9 +275,15 @@ mod tests {
     #[test]
     fn only_what_was_given_is_sent() {
         let keyspace = KeyspaceArgs {
-            name: Some("live".to_owned()), secret_prefix: None, recoverable_secrets: Some(true), allow_custom_secrets: None,
-            require_if_match: None, max_staleness: Some("30s".to_owned()), require_expiry: None,
-            max_lifetime: Some("none".to_owned()), forbid_wildcards: None,
+            name: Some("live".to_owned()),
+            secret_prefix: None,
+            recoverable_secrets: Some(true),
+            allow_custom_secrets: None,
+            require_if_match: None,
+            max_staleness: Some("30s".to_owned()),
+            require_expiry: None,
+            max_lifetime: Some("none".to_owned()),
+            forbid_wildcards: None,
         };
         let expected = json!({"name":"live","recoverable_secrets":true,"max_staleness_seconds":30,"key_policy":{"max_lifetime_seconds":null}});
         assert_eq!(Value::from(keyspace.document().unwrap()), expected);

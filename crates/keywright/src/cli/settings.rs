@@ -12,7 +12,8 @@ pub(crate) fn command() -> clap::Command {
     let mut command = Cli::command();
     let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
     for name in names {
-        let settings = ALL.iter().filter(|setting| setting.has_flag() && uses(&name).contains(&setting.used_by));
+        let settings =
+            ALL.iter().filter(|setting| setting.has_flag() && uses(&name).contains(&setting.used_by));
         let flags: Vec<Arg> = settings.map(flag).collect();
         command = command.mut_subcommand(name, |sub| sub.args(flags));
     }
@@ -74,7 +75,11 @@ mod tests {
 
     #[test]
     fn secrets_have_no_flags_and_unknown_flags_are_refused() {
-        for line in ["keywright serve --root-key x", "keywright serve --master-key x", "keywright keys list --listen x"] {
+        for line in [
+            "keywright serve --root-key x",
+            "keywright serve --master-key x",
+            "keywright keys list --listen x",
+        ] {
             assert!(command().try_get_matches_from(line.split(' ')).is_err(), "{line}");
         }
     }

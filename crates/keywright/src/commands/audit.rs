@@ -4,7 +4,7 @@ use keywright_client::{AuditFilter, Pages};
 use serde::de::DeserializeOwned;
 
 use super::{Outcome, Session, usage};
-use crate::ambient::SystemClock;
+use crate::ambient::now;
 use crate::cli::{AuditListArgs, PageArgs};
 use crate::parse::expiry::parse_past;
 use crate::progress::Progress;
@@ -15,7 +15,7 @@ const PAGE_MAX: u32 = 200;
 
 /// Lists who did what.
 pub(crate) async fn list(session: &Session, args: &AuditListArgs) -> anyhow::Result<Outcome> {
-    let now = SystemClock.wall();
+    let now = now();
     let past = |text: &Option<String>| {
         let at = text.as_deref().map(|text| parse_past(text, now)).transpose();
         at.map(|at| at.map(|at| at.to_string())).map_err(usage)
@@ -26,7 +26,7 @@ pub(crate) async fn list(session: &Session, args: &AuditListArgs) -> anyhow::Res
         verb: args.verb.clone(),
         since: past(&args.since)?,
         until: past(&args.until)?,
-        page_size: page_size(args.page),
+        page_size: Some(page_size(args.page)),
     };
     let entries = collect(session.client()?.audit(&filter), args.page, "reading the audit").await?;
     if session.output.json {
@@ -39,8 +39,8 @@ pub(crate) async fn list(session: &Session, args: &AuditListArgs) -> anyhow::Res
 }
 
 /// How large pages are asked for.
-pub(crate) fn page_size(page: PageArgs) -> Option<u32> {
-    Some(if page.all { PAGE_MAX } else { page.first.min(PAGE_MAX) })
+pub(crate) fn page_size(page: PageArgs) -> u32 {
+    if page.all { PAGE_MAX } else { page.first.min(PAGE_MAX) }
 }
 
 /// What was read of a list.
@@ -57,13 +57,19 @@ impl<T> Collected<T> {
     pub(crate) fn tell_more(&self, session: &Session) {
         if self.more {
             let count = self.items.len();
-            session.output.note(&format!("these are the first {count}; --first N shows more, --all shows all"));
+            session
+                .output
+                .note(&format!("these are the first {count}; --first N shows more, --all shows all"));
         }
     }
 }
 
 /// Reads as much of a list as was asked for.
-pub(crate) async fn collect<T: DeserializeOwned>(mut pages: Pages<T>, page: PageArgs, what: &str) -> anyhow::Result<Collected<T>> {
+pub(crate) async fn collect<T: DeserializeOwned>(
+    mut pages: Pages<T>,
+    page: PageArgs,
+    what: &str,
+) -> anyhow::Result<Collected<T>> {
     let wanted = if page.all { usize::MAX } else { usize::try_from(page.first).unwrap_or(usize::MAX) };
     let progress = Progress::counting(what);
     let mut items: Vec<T> = Vec::new();

@@ -10,7 +10,11 @@ use crate::settings::{Origin, Setting, reference};
 
 /// Says that nothing is wrong: what is wrong was said when the settings were loaded.
 pub(crate) fn check(session: &Session) -> Outcome {
-    let file = session.settings.file.as_ref().map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
+    let file = session
+        .settings
+        .file
+        .as_ref()
+        .map_or_else(|| "no file".to_owned(), |file| file.display().to_string());
     if session.output.json {
         session.output.say_json(&json!({"ok": true, "file": session.settings.file}));
     } else {
@@ -35,9 +39,14 @@ pub(crate) fn show(session: &Session) -> Outcome {
         return Outcome::Done;
     }
     let rows = values.iter().map(|value| {
-        vec![Cell::from(value.setting.name), value.shown().into(), origin(value.setting, &value.origin).into()]
+        vec![
+            Cell::from(value.setting.name),
+            value.shown().into(),
+            origin(value.setting, &value.origin).into(),
+        ]
     });
-    let text = table(&["setting", "value", "from"], rows.collect(), session.output.width(), session.output.paint.on);
+    let text =
+        table(&["setting", "value", "from"], rows.collect(), session.output.width(), session.output.paint.on);
     session.output.say(&text);
     Outcome::Done
 }

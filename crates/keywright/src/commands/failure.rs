@@ -1,5 +1,7 @@
 //! How a failure is told and which exit code it has.
 
+use std::fmt::Write as _;
+
 use keywright_client::Error;
 
 use super::keys::NotFound;
@@ -18,33 +20,39 @@ fn text(error: &anyhow::Error) -> String {
         if depth == 0 {
             text.push_str(&said);
         } else if !text.ends_with(&said) {
-            text.push_str(&format!(": {said}"));
+            let _ = write!(text, ": {said}");
         }
     }
     if let Some(Error::Problem(problem)) = error.downcast_ref::<Error>() {
         for item in &problem.errors {
-            text.push_str(&format!("\n       {item}"));
+            let _ = write!(text, "\n       {item}");
         }
         if let Some(seconds) = problem.retry_after {
-            text.push_str(&format!("\n       try again in {seconds} s"));
+            let _ = write!(text, "\n       try again in {seconds} s");
         }
         if problem.status >= 500 {
             let request = problem.request_id.as_deref().unwrap_or("-");
-            text.push_str(&format!("\n       request {request}"));
+            let _ = write!(text, "\n       request {request}");
         }
     }
     if let Some(hint) = error.downcast_ref::<Error>().and_then(hint) {
-        text.push_str(&format!("\n       {hint}"));
+        let _ = write!(text, "\n       {hint}");
     }
     text
 }
 
 fn hint(error: &Error) -> Option<&'static str> {
     match error {
-        Error::Connect { .. } => Some("is it running? `keywright serve` starts one; --server or KEYWRIGHT_SERVER names another"),
-        Error::Timeout { .. } | Error::Transport { .. } => Some("a write may have been made: look before making it again"),
+        Error::Connect { .. } => {
+            Some("is it running? `keywright serve` starts one; --server or KEYWRIGHT_SERVER names another")
+        }
+        Error::Timeout { .. } | Error::Transport { .. } => {
+            Some("a write may have been made: look before making it again")
+        }
         Error::Problem(problem) => match problem.code.as_str() {
-            "unauthenticated" => Some("is KEYWRIGHT_KEY the key that you mean? the root key is printed at the first start"),
+            "unauthenticated" => {
+                Some("is KEYWRIGHT_KEY the key that you mean? the root key is printed at the first start")
+            }
             "precondition_failed" => Some("somebody changed it meanwhile: look at it again"),
             "precondition_required" => Some("say which version you saw, with --if-match"),
             _ => None,
@@ -81,19 +89,39 @@ mod tests {
 
     #[test]
     fn every_fault_is_told_and_what_may_help() {
-        let error = problem(r#"{"status":412,"code":"precondition_failed","detail":"the current version is 3",
-            "errors":[{"header":"If-Match","code":"old","detail":"is 2"}]}"#);
-        assert_eq!(text(&error), "the current version is 3 (412 precondition_failed)\n       If-Match: is 2 (old)\n       \
-            somebody changed it meanwhile: look at it again");
+        let error = problem(
+            r#"{"status":412,"code":"precondition_failed","detail":"the current version is 3",
+            "errors":[{"header":"If-Match","code":"old","detail":"is 2"}]}"#,
+        );
+        assert_eq!(
+            text(&error),
+            "the current version is 3 (412 precondition_failed)\n       If-Match: is 2 (old)\n       \
+            somebody changed it meanwhile: look at it again"
+        );
         assert_eq!(code(&error), 5);
     }
 
     #[test]
     fn statuses_have_their_exit_codes() {
-        for (status, expected) in [(400, 2), (401, 3), (403, 3), (404, 4), (409, 5), (412, 5), (422, 2), (428, 5), (429, 6), (500, 2), (503, 6)] {
+        for (status, expected) in [
+            (400, 2),
+            (401, 3),
+            (403, 3),
+            (404, 4),
+            (409, 5),
+            (412, 5),
+            (422, 2),
+            (428, 5),
+            (429, 6),
+            (500, 2),
+            (503, 6),
+        ] {
             assert_eq!(code(&problem(&format!(r#"{{"status":{status},"code":"x"}}"#))), expected, "{status}");
         }
-        assert_eq!((code(&anyhow::anyhow!("x")), code(&Error::Timeout { server: String::new() }.into())), (2, 6));
+        assert_eq!(
+            (code(&anyhow::anyhow!("x")), code(&Error::Timeout { server: String::new() }.into())),
+            (2, 6)
+        );
     }
 
     #[test]

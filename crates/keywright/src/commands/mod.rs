@@ -17,7 +17,7 @@ use keywright_client::{Client, Options, Secret};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::ambient::{SystemClock, random_name};
+use crate::ambient::{now, random_name};
 use crate::output::Output;
 use crate::render::key::Layout;
 use crate::settings::{KEY, ORG, SERVER, Settings};
@@ -54,7 +54,9 @@ impl Session {
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
         let key = self.settings.text(&KEY).map(Secret::new);
         if key.is_none() {
-            bail!("no key to call with: set KEYWRIGHT_KEY to a management key, or to the root key that the first start printed");
+            bail!(
+                "no key to call with: set KEYWRIGHT_KEY to a management key, or to the root key that the first start printed"
+            );
         }
         self.client_with(key)
     }
@@ -72,7 +74,7 @@ impl Session {
 
     /// How answers are laid out.
     pub(crate) fn layout(&self) -> Layout {
-        Layout { now: SystemClock.wall(), width: self.output.width(), paint: self.output.paint }
+        Layout { now: now(), width: self.output.width(), paint: self.output.paint }
     }
 
     /// A secret from `KEYWRIGHT_SECRET`, or else from standard input, without the line's end.
@@ -81,13 +83,18 @@ impl Session {
             return Ok(Secret::new(secret.as_str()));
         }
         if std::io::stdin().is_terminal() {
-            self.output.note("Type or paste the secret, then press return (or pipe it in, or set KEYWRIGHT_SECRET):");
+            self.output.note(
+                "Type or paste the secret, then press return (or pipe it in, or set KEYWRIGHT_SECRET):",
+            );
             let mut line = Zeroizing::new(String::new());
             std::io::stdin().read_line(&mut line).context("standard input cannot be read")?;
             return one_line(&line);
         }
         let mut text = Zeroizing::new(String::new());
-        std::io::stdin().take(SECRET_BYTES_MAX).read_to_string(&mut text).context("standard input cannot be read")?;
+        std::io::stdin()
+            .take(SECRET_BYTES_MAX)
+            .read_to_string(&mut text)
+            .context("standard input cannot be read")?;
         one_line(&text)
     }
 }
@@ -112,11 +119,16 @@ pub(crate) fn json(source: &str) -> anyhow::Result<Value> {
     }
     let mut text = Zeroizing::new(String::new());
     if source == "-" {
-        std::io::stdin().take(JSON_BYTES_MAX).read_to_string(&mut text).context("standard input cannot be read")?;
+        std::io::stdin()
+            .take(JSON_BYTES_MAX)
+            .read_to_string(&mut text)
+            .context("standard input cannot be read")?;
         return serde_json::from_str(&text).context("standard input is not JSON");
     }
     let file = std::fs::File::open(source).with_context(|| format!("{source} cannot be opened"))?;
-    file.take(JSON_BYTES_MAX).read_to_string(&mut text).with_context(|| format!("{source} cannot be read"))?;
+    file.take(JSON_BYTES_MAX)
+        .read_to_string(&mut text)
+        .with_context(|| format!("{source} cannot be read"))?;
     serde_json::from_str(&text).with_context(|| format!("{source} is not JSON"))
 }
 

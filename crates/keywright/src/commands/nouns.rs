@@ -14,7 +14,10 @@ use crate::render;
 use crate::render::noun::Row;
 
 /// Runs a command on one kind of noun.
-pub(crate) async fn run<N: Row, F: NounArgs>(session: &Session, command: &NounCommand<F>) -> anyhow::Result<Outcome> {
+pub(crate) async fn run<N: Row, F: NounArgs>(
+    session: &Session,
+    command: &NounCommand<F>,
+) -> anyhow::Result<Outcome> {
     let client = session.client()?;
     let nouns = client.nouns::<N>();
     let show = |noun: &N| render::noun::noun(noun, session.layout());
@@ -53,7 +56,7 @@ fn tell_one<N: Row>(session: &Session, noun: &N) {
 }
 
 async fn list<N: Row>(session: &Session, client: &Client, page: PageArgs) -> anyhow::Result<Outcome> {
-    let found = collect(client.nouns::<N>().list(page_size(page)), page, "reading the list").await?;
+    let found = collect(client.nouns::<N>().list(Some(page_size(page))), page, "reading the list").await?;
     if session.output.json {
         session.output.say_json(&found.items);
     } else {
@@ -71,7 +74,11 @@ struct Sources<'a> {
 }
 
 async fn update<N: Row>(
-    session: &Session, client: &Client, id: &str, sources: Sources<'_>, write: &WriteArgs,
+    session: &Session,
+    client: &Client,
+    id: &str,
+    sources: Sources<'_>,
+    write: &WriteArgs,
 ) -> anyhow::Result<Outcome> {
     let nouns = client.nouns::<N>();
     let show = |noun: &N| render::noun::noun(noun, session.layout());
@@ -90,7 +97,10 @@ async fn update<N: Row>(
         None => Value::from(sources.merged),
     };
     if session.output.is_interactive() && !write.yes && !write.dry_run {
-        let plan = nouns.patch(id, &document, &WriteOptions { dry_run: true, ..write.options() }).await?.planned()?;
+        let plan = nouns
+            .patch(id, &document, &WriteOptions { dry_run: true, ..write.options() })
+            .await?
+            .planned()?;
         if !plan.access.lost.is_empty() {
             session.output.note(&render::diff::lost(&plan, session.output.paint_error));
             if !session.output.confirm("Make this change?") {
@@ -105,7 +115,9 @@ async fn update<N: Row>(
 pub(crate) fn if_match(write: &WriteArgs, body: &Map<String, Value>) -> anyhow::Result<String> {
     let said = write.options().if_match;
     let read = || body.get("etag").and_then(Value::as_str).map(str::to_owned);
-    said.or_else(read).ok_or_else(|| usage("a replacement needs --if-match, or a document that was read with its `etag`".to_owned()))
+    said.or_else(read).ok_or_else(|| {
+        usage("a replacement needs --if-match, or a document that was read with its `etag`".to_owned())
+    })
 }
 
 /// Asks on a terminal, unless told not to.
@@ -132,7 +144,11 @@ pub(crate) async fn plan_ids(client: &Client, names: &[String]) -> anyhow::Resul
     ids(names, "plan_", async |name| Ok(client.nouns::<Plan>().get(name).await?.id)).await
 }
 
-async fn ids(names: &[String], prefix: &str, find: impl AsyncFn(&str) -> anyhow::Result<String>) -> anyhow::Result<Option<Value>> {
+async fn ids(
+    names: &[String],
+    prefix: &str,
+    find: impl AsyncFn(&str) -> anyhow::Result<String>,
+) -> anyhow::Result<Option<Value>> {
     if names.is_empty() {
         return Ok(None);
     }

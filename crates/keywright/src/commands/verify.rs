@@ -10,7 +10,8 @@ use crate::render;
 /// Asks one question and answers with its exit code.
 pub(crate) async fn verify(session: &Session, args: &VerifyArgs) -> anyhow::Result<Outcome> {
     let client = session.client()?;
-    let checks = args.check.iter().map(|text| parse_check(text)).map(|(action, resource)| Check { action, resource });
+    let checks =
+        args.check.iter().map(|text| parse_check(text)).map(|(action, resource)| Check { action, resource });
     let request = VerifyRequest {
         keyspace: args.keyspace.clone(),
         access_id: args.access_id.clone(),

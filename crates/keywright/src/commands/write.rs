@@ -69,12 +69,18 @@ impl Session {
     fn tell_pending<T>(&self, written: &Written<T>) {
         if !written.enforced.is_all() {
             let revision = written.revision.as_deref().unwrap_or("-");
-            self.output.warn(&format!("some verifiers may not answer by this yet (revision {revision} is pending)"));
+            self.output
+                .warn(&format!("some verifiers may not answer by this yet (revision {revision} is pending)"));
         }
     }
 
     /// Shows a key and its new secret: the secret alone on standard output, so that it can be captured.
-    pub(crate) fn tell_secret(&self, answer: Answer<KeyWithSecret>, file: Option<&Path>, done: &str) -> anyhow::Result<Outcome> {
+    pub(crate) fn tell_secret(
+        &self,
+        answer: Answer<KeyWithSecret>,
+        file: Option<&Path>,
+        done: &str,
+    ) -> anyhow::Result<Outcome> {
         let written = match answer {
             Answer::DryRun(plan) => return Ok(self.tell_plan(&plan)),
             Answer::Written(written) => *written,
@@ -83,7 +89,10 @@ impl Session {
         let KeyWithSecret { key, secret } = &written.value;
         if let (Some(path), Some(secret)) = (file, secret) {
             write_secret(path, secret).map_err(|error| {
-                let lost = format!("{done} {}, but its secret could not be written: rotate it to get another one", key.id);
+                let lost = format!(
+                    "{done} {}, but its secret could not be written: rotate it to get another one",
+                    key.id
+                );
                 error.context(lost)
             })?;
         }
@@ -98,8 +107,12 @@ impl Session {
                 self.output.note("This is the only time that its secret is shown:");
                 self.output.say(secret.expose());
             }
-            (None, Some(path)) if secret.is_some() => self.output.note(&format!("its secret is in {}", path.display())),
-            (None, _) => self.output.warn("the call was answered before, too long ago for its secret to be shown again"),
+            (None, Some(path)) if secret.is_some() => {
+                self.output.note(&format!("its secret is in {}", path.display()))
+            }
+            (None, _) => self
+                .output
+                .warn("the call was answered before, too long ago for its secret to be shown again"),
         }
         Ok(Outcome::Done)
     }

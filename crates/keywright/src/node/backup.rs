@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::data::Reading;
-use crate::ambient::SystemClock;
+use crate::ambient::now;
 use crate::cli::data::BackupArgs;
 use crate::commands::{Outcome, Session};
 use crate::progress::Progress;
@@ -12,7 +12,7 @@ use crate::progress::Progress;
 pub(crate) fn backup(session: &Session, args: &BackupArgs) -> anyhow::Result<Outcome> {
     let reading = Reading::open(&session.settings)?;
     let progress = Progress::of("copying", 0);
-    let manifest = reading.reader.backup(&args.to, SystemClock.wall(), &mut |done, all| progress.of_at(done, all))?;
+    let manifest = reading.reader.backup(&args.to, now(), &mut |done, all| progress.of_at(done, all))?;
     drop(progress);
     if session.output.json {
         session.output.say_json(&json!({"backup": args.to, "manifest": manifest}));
@@ -20,7 +20,9 @@ pub(crate) fn backup(session: &Session, args: &BackupArgs) -> anyhow::Result<Out
     }
     session.output.say(&format!(
         "backed up to {} (revision {}, master key {})",
-        args.to.display(), manifest.revision, manifest.master_fingerprint
+        args.to.display(),
+        manifest.revision,
+        manifest.master_fingerprint
     ));
     if reading.installation.master_exported_at.is_none() {
         session.output.warn("the backup opens only with the master key, which was never exported: see `keywright master-key export`");

@@ -11,7 +11,7 @@ use keywright_store::audit::AuditKey;
 use keywright_store::sqlite::{SqliteFile, SqliteReader, SqliteStore};
 
 use super::master::{self, Master};
-use crate::ambient::{SystemClock, SystemEntropy};
+use crate::ambient::{SystemEntropy, now};
 use crate::settings::{ROOT_KEY, Settings};
 
 /// A data directory that this process holds.
@@ -32,11 +32,16 @@ impl Data {
     pub(super) fn open(settings: &Settings) -> anyhow::Result<Self> {
         let directory = master::data_dir(settings);
         if !directory.join(keywright_store::sqlite::DATABASE).exists() {
-            bail!("there is no keywright data in {}: `keywright serve` makes it, --data-dir names another", directory.display());
+            bail!(
+                "there is no keywright data in {}: `keywright serve` makes it, --data-dir names another",
+                directory.display()
+            );
         }
         let file = SqliteFile::open(&directory)?;
         let installation = file.installation()?;
-        let installation = installation.with_context(|| format!("{} was never served from: start `keywright serve`", directory.display()))?;
+        let installation = installation.with_context(|| {
+            format!("{} was never served from: start `keywright serve`", directory.display())
+        })?;
         Self::existing(settings, file, directory, installation)
     }
 
@@ -55,7 +60,7 @@ impl Data {
         };
         let entropy = entropy();
         let given = settings.text(&ROOT_KEY).map(Secret::new);
-        let made = bootstrap::first_start(&master.key, given.clone(), SystemClock.wall(), &entropy)?;
+        let made = bootstrap::first_start(&master.key, given.clone(), now(), &entropy)?;
         let vault = Vault::open(master.key.clone(), &made.keyring, Arc::clone(&entropy))?;
         let audit_key = AuditKey::new(&vault.audit_key());
         file.initialise(&made.installation, &made.keyring, vec![made.first], &audit_key, entropy)?;
@@ -64,7 +69,12 @@ impl Data {
         Ok(Self { file, installation, vault: Arc::new(vault), master, directory, new_root_key, is_new: true })
     }
 
-    fn existing(settings: &Settings, file: SqliteFile, directory: PathBuf, installation: Installation) -> anyhow::Result<Self> {
+    fn existing(
+        settings: &Settings,
+        file: SqliteFile,
+        directory: PathBuf,
+        installation: Installation,
+    ) -> anyhow::Result<Self> {
         let master = master::find_for(settings, &installation.master_fingerprint)?;
         let vault = Arc::new(Vault::open(master.key.clone(), &file.keyring()?, entropy())?);
         Ok(Self { file, installation, vault, master, directory, new_root_key: None, is_new: false })
@@ -112,7 +122,8 @@ impl Reading {
         let directory = master::data_dir(settings);
         let reader = SqliteReader::open(&directory)?;
         let installation = reader.installation()?;
-        let installation = installation.with_context(|| format!("{} was never served from", directory.display()))?;
+        let installation =
+            installation.with_context(|| format!("{} was never served from", directory.display()))?;
         Ok(Self { reader, installation })
     }
 

@@ -52,7 +52,10 @@ pub(crate) fn doctor(session: &Session) -> Outcome {
     let settings = &session.settings;
     let directory = master::data_dir(settings);
     let mut findings = Findings::default();
-    findings.good("settings", settings.file.as_ref().map_or_else(|| "no file".to_owned(), |file| file.display().to_string()));
+    findings.good(
+        "settings",
+        settings.file.as_ref().map_or_else(|| "no file".to_owned(), |file| file.display().to_string()),
+    );
     folder(&directory, &mut findings);
     space(&directory, &mut findings);
     running(&directory, &mut findings);
@@ -68,9 +71,15 @@ pub(crate) fn doctor(session: &Session) -> Outcome {
 
 fn folder(directory: &Path, findings: &mut Findings) {
     if !directory.is_dir() {
-        findings.problem("data directory", format!("{} is not there: `keywright serve` makes it", directory.display()));
+        findings.problem(
+            "data directory",
+            format!("{} is not there: `keywright serve` makes it", directory.display()),
+        );
     } else if master::is_open_to_others(directory) {
-        findings.warning("data directory", format!("{} can be read by others than its owner: chmod 700", directory.display()));
+        findings.warning(
+            "data directory",
+            format!("{} can be read by others than its owner: chmod 700", directory.display()),
+        );
     } else {
         findings.good("data directory", directory.display().to_string());
     }
@@ -78,7 +87,7 @@ fn folder(directory: &Path, findings: &mut Findings) {
 
 fn space(directory: &Path, findings: &mut Findings) {
     let Ok(status) = nix::sys::statvfs::statvfs(directory) else { return };
-    let free = u64::from(status.blocks_available()).saturating_mul(u64::from(status.fragment_size()));
+    let free = status.blocks_available().saturating_mul(status.fragment_size());
     let says = format!("{} free", indicatif::HumanBytes(free));
     if free < FREE_BYTES_MIN { findings.warning("space", says) } else { findings.good("space", says) }
 }
@@ -100,7 +109,10 @@ fn installation(settings: &Settings, reading: &Reading, findings: &mut Findings)
             if let Place::Beside(path) | Place::Named(path) = &found.place
                 && master::is_open_to_others(path)
             {
-                findings.warning("master key", format!("{} can be read by others than its owner: chmod 600", path.display()));
+                findings.warning(
+                    "master key",
+                    format!("{} can be read by others than its owner: chmod 600", path.display()),
+                );
             }
             let keyring = reading.reader.keyring().map_err(|error| error.to_string());
             let opened = keyring.and_then(|keyring| {
@@ -120,7 +132,10 @@ fn installation(settings: &Settings, reading: &Reading, findings: &mut Findings)
         Some(at) => findings.good("export", format!("the master key was exported at {at}")),
     }
     match installation.root_digest {
-        Some(_) => findings.good("root key", "in force; `keywright root disable` switches it off once management keys exist"),
+        Some(_) => findings.good(
+            "root key",
+            "in force; `keywright root disable` switches it off once management keys exist",
+        ),
         None => findings.good("root key", "disabled"),
     }
 }
@@ -130,11 +145,16 @@ fn listening(settings: &Settings, findings: &mut Findings) {
     let Some(address) = address else { return };
     let (certificate, key) = (settings.path(&TLS_CERT), settings.path(&TLS_KEY));
     match (&certificate, &key) {
-        (None, None) if address.ip().to_canonical().is_loopback() => findings.good("listen", format!("{address}, this machine only")),
-        (None, None) if settings.flag(&PLAINTEXT_OK) => {
-            findings.warning("listen", format!("{address} without TLS: something in front of it must end TLS"));
+        (None, None) if address.ip().to_canonical().is_loopback() => {
+            findings.good("listen", format!("{address}, this machine only"))
         }
-        (None, None) => findings.problem("listen", format!("{address} needs --tls-cert and --tls-key, or --plaintext-ok")),
+        (None, None) if settings.flag(&PLAINTEXT_OK) => {
+            findings
+                .warning("listen", format!("{address} without TLS: something in front of it must end TLS"));
+        }
+        (None, None) => {
+            findings.problem("listen", format!("{address} needs --tls-cert and --tls-key, or --plaintext-ok"))
+        }
         (Some(_), Some(_)) => findings.good("listen", format!("{address} with TLS")),
         _ => findings.problem("listen", "tls-cert and tls-key go together"),
     }
@@ -152,7 +172,10 @@ fn tell(session: &Session, findings: &Findings) {
         Level::Problem => ("problem", Tone::Bad),
     };
     if session.output.json {
-        let all = findings.0.iter().map(|one| json!({"what": one.what, "level": name(one.level).0, "says": one.says}));
+        let all = findings
+            .0
+            .iter()
+            .map(|one| json!({"what": one.what, "level": name(one.level).0, "says": one.says}));
         session.output.say_json(&all.collect::<Vec<_>>());
         return;
     }
@@ -160,5 +183,10 @@ fn tell(session: &Session, findings: &Findings) {
         let (level, tone) = name(one.level);
         vec![Cell::new(level, tone), one.what.into(), one.says.as_str().into()]
     });
-    session.output.say(&table(&["", "what", ""], rows.collect(), session.output.width(), session.output.paint.on));
+    session.output.say(&table(
+        &["state", "what", "found"],
+        rows.collect(),
+        session.output.width(),
+        session.output.paint.on,
+    ));
 }

@@ -64,9 +64,13 @@ pub(super) fn find(settings: &Settings) -> anyhow::Result<Option<Master>> {
     let named = settings.path(&MASTER_KEY_FILE);
     match (inline, named) {
         (Some(_), Some(_)) => bail!("both `master-key` and `master-key-file` are set: set one"),
-        (Some(text), None) => Ok(Some(Master { key: parse(text).context("`master-key`")?, place: Place::Setting })),
+        (Some(text), None) => {
+            Ok(Some(Master { key: parse(text).context("`master-key`")?, place: Place::Setting }))
+        }
         (None, Some(path)) => {
-            let key = read(&path)?.with_context(|| format!("{}, which `master-key-file` names, is not there", path.display()))?;
+            let key = read(&path)?.with_context(|| {
+                format!("{}, which `master-key-file` names, is not there", path.display())
+            })?;
             Ok(Some(Master { key, place: Place::Named(path) }))
         }
         (None, None) => {
@@ -85,7 +89,9 @@ pub(super) fn find_for(settings: &Settings, fingerprint: &str) -> anyhow::Result
             "there is no master key, and the data in {} opens only with the one whose fingerprint is {fingerprint}.\n       \
              Put it back as {}, or set KEYWRIGHT_MASTER_KEY or KEYWRIGHT_MASTER_KEY_FILE. If it was exported: \
              `age -d -i IDENTITY master-key.age > {}`",
-            directory.display(), beside.display(), beside.display()
+            directory.display(),
+            beside.display(),
+            beside.display()
         );
     };
     if master.fingerprint() == fingerprint {
@@ -97,7 +103,11 @@ pub(super) fn find_for(settings: &Settings, fingerprint: &str) -> anyhow::Result
     bail!(
         "the master key in {} is the wrong one: its fingerprint is {}, and the data in {} opens only with {fingerprint}.\n       \
          Give the right one: {} comes first if it is set, then KEYWRIGHT_MASTER_KEY_FILE, then {}",
-        master.place, master.fingerprint(), directory.display(), "KEYWRIGHT_MASTER_KEY", beside.display()
+        master.place,
+        master.fingerprint(),
+        directory.display(),
+        "KEYWRIGHT_MASTER_KEY",
+        beside.display()
     )
 }
 
@@ -172,14 +182,17 @@ fn read(path: &Path) -> anyhow::Result<Option<SealingKey>> {
         Err(error) => return Err(error).with_context(|| format!("{} cannot be opened", path.display())),
     };
     let mut text = Zeroizing::new(String::new());
-    file.take(FILE_BYTES_MAX).read_to_string(&mut text).with_context(|| format!("{} cannot be read", path.display()))?;
+    file.take(FILE_BYTES_MAX)
+        .read_to_string(&mut text)
+        .with_context(|| format!("{} cannot be read", path.display()))?;
     parse(text.trim()).map(Some).with_context(|| format!("{} holds no master key", path.display()))
 }
 
 fn parse(text: &str) -> anyhow::Result<SealingKey> {
     let mut bytes = Zeroizing::new([0; 32]);
     // The error would name the character that is wrong, so it is not passed on.
-    hex::decode_to_slice(text, bytes.as_mut_slice()).map_err(|_| anyhow::anyhow!("a master key is 64 hex digits"))?;
+    hex::decode_to_slice(text, bytes.as_mut_slice())
+        .map_err(|_| anyhow::anyhow!("a master key is 64 hex digits"))?;
     Ok(SealingKey::from_bytes(*bytes))
 }
 
@@ -194,7 +207,8 @@ mod tests {
     use crate::settings::{Sources, load};
 
     fn settings(directory: &Path, environment: &[(&str, &str)]) -> Settings {
-        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let environment =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let flags = [("data-dir".to_owned(), vec![directory.display().to_string()])].into();
         load(&Sources { flags, environment, config: None }).unwrap()
     }
@@ -205,7 +219,10 @@ mod tests {
         assert!(find(&settings(folder.path(), &[])).unwrap().is_none());
         let made = create(folder.path()).unwrap();
         let found = find(&settings(folder.path(), &[])).unwrap().unwrap();
-        assert_eq!((found.fingerprint(), &found.place), (made.fingerprint(), &Place::Beside(folder.path().join(FILE))));
+        assert_eq!(
+            (found.fingerprint(), &found.place),
+            (made.fingerprint(), &Place::Beside(folder.path().join(FILE)))
+        );
         assert!(!is_open_to_others(&folder.path().join(FILE)));
         assert!(create(folder.path()).is_err());
     }
@@ -242,7 +259,10 @@ mod tests {
         prepare_next(folder.path(), &next).unwrap();
         let fingerprint = Vault::fingerprint(&next);
         for _ in 0..2 {
-            assert_eq!(find_for(&settings(folder.path(), &[]), &fingerprint).unwrap().fingerprint(), fingerprint);
+            assert_eq!(
+                find_for(&settings(folder.path(), &[]), &fingerprint).unwrap().fingerprint(),
+                fingerprint
+            );
         }
         assert!(!folder.path().join(NEXT_FILE).exists());
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::data::Data;
 use super::master::{self, Place};
-use crate::ambient::{SystemClock, SystemEntropy};
+use crate::ambient::{SystemEntropy, now};
 use crate::cli::data::MasterKeyCommand;
 use crate::commands::{Outcome, Session};
 
@@ -35,17 +35,20 @@ async fn export(session: &Session, recipient: &str, out: Option<&Path>) -> anyho
     }
     // Only what is out counts as exported.
     let (store, _, _) = data.start()?;
-    store.reconfigure(InstallationChange::MasterExported(SystemClock.wall())).await?;
+    store.reconfigure(InstallationChange::MasterExported(now())).await?;
     session.output.note(&format!("exported the master key {fingerprint}; keep it, and the identity that opens it, apart from the server"));
     Ok(Outcome::Done)
 }
 
 /// An age file in its armored form, holding the 64 hex digits.
 fn encrypt(recipient: &str, key: &SealingKey) -> anyhow::Result<String> {
-    let recipient: age::x25519::Recipient = recipient
-        .parse()
-        .map_err(|what: &str| anyhow::anyhow!("`{recipient}` is no age recipient ({what}): it looks like age1…, and `age-keygen` makes one"))?;
-    age::encrypt_and_armor(&recipient, master::text(key).as_bytes()).context("the master key cannot be encrypted")
+    let recipient: age::x25519::Recipient = recipient.parse().map_err(|what: &str| {
+        anyhow::anyhow!(
+            "`{recipient}` is no age recipient ({what}): it looks like age1…, and `age-keygen` makes one"
+        )
+    })?;
+    age::encrypt_and_armor(&recipient, master::text(key).as_bytes())
+        .context("the master key cannot be encrypted")
 }
 
 async fn rotate(session: &Session, out: Option<&Path>) -> anyhow::Result<Outcome> {
@@ -57,23 +60,37 @@ async fn rotate(session: &Session, out: Option<&Path>) -> anyhow::Result<Outcome
     match (&old.place, out) {
         (Place::Beside(_), None) => master::prepare_next(&directory, &new)?,
         (Place::Setting | Place::Named(_), Some(path)) => master::write_new(path, &new)?,
-        (Place::Beside(path), Some(_)) => bail!("--out is for a master key that is kept elsewhere; this one is in {}", path.display()),
-        (place, None) => bail!("the master key comes from {place}, which this command cannot change: say --out FILE, and put what it writes there"),
+        (Place::Beside(path), Some(_)) => {
+            bail!("--out is for a master key that is kept elsewhere; this one is in {}", path.display())
+        }
+        (place, None) => bail!(
+            "the master key comes from {place}, which this command cannot change: say --out FILE, and put what it writes there"
+        ),
     }
     let (store, vault, _) = data.start()?;
     let keyring = vault.rewrap(&new);
-    store.reconfigure(InstallationChange::Rewrap { keyring, master_fingerprint: fingerprint.clone() }).await?;
+    store
+        .reconfigure(InstallationChange::Rewrap { keyring, master_fingerprint: fingerprint.clone() })
+        .await?;
     drop(store);
     if let Place::Beside(_) = old.place {
         master::put_in_place(&directory)?;
     }
     if session.output.json {
-        session.output.say_json(&json!({"master_fingerprint": fingerprint, "old_fingerprint": old.fingerprint()}));
+        session
+            .output
+            .say_json(&json!({"master_fingerprint": fingerprint, "old_fingerprint": old.fingerprint()}));
     } else {
-        session.output.say(&format!("the master key is now {fingerprint}, in place of {}", old.fingerprint()));
+        session
+            .output
+            .say(&format!("the master key is now {fingerprint}, in place of {}", old.fingerprint()));
     }
     if let Some(path) = out {
-        session.output.warn(&format!("put the key from {} where {} was, then remove the file", path.display(), old.place));
+        session.output.warn(&format!(
+            "put the key from {} where {} was, then remove the file",
+            path.display(),
+            old.place
+        ));
     }
     session.output.note("older backups still open only with the old one; export the new one with `keywright master-key export`");
     Ok(Outcome::Done)
@@ -87,12 +104,17 @@ mod tests {
     #[test]
     fn an_export_opens_with_the_identity_and_holds_the_digits() {
         let identity = age::x25519::Identity::generate();
-        let armored = encrypt(&identity.to_public().to_string(), &SealingKey::from_bytes([0xab; 32])).unwrap();
+        let armored =
+            encrypt(&identity.to_public().to_string(), &SealingKey::from_bytes([0xab; 32])).unwrap();
         assert!(armored.starts_with("-----BEGIN AGE ENCRYPTED FILE-----"), "{armored}");
         let reader = age::armor::ArmoredReader::new(armored.as_bytes());
         let mut opened = String::new();
         let decryptor = age::Decryptor::new(reader).unwrap();
-        decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)).unwrap().read_to_string(&mut opened).unwrap();
+        decryptor
+            .decrypt(std::iter::once(&identity as &dyn age::Identity))
+            .unwrap()
+            .read_to_string(&mut opened)
+            .unwrap();
         assert_eq!(opened, format!("{}\n", "ab".repeat(32)));
     }
 

@@ -2,11 +2,13 @@
 
 use keywright_model::revision::Incarnation;
 use keywright_model::secret::Entropy as _;
-use keywright_store::sqlite::{DATABASE, Ended, Restore, Revival, Revivals, restore as put_back, restore_check};
+use keywright_store::sqlite::{
+    DATABASE, Ended, Restore, Revival, Revivals, restore as put_back, restore_check,
+};
 use serde_json::json;
 
 use super::master;
-use crate::ambient::{SystemClock, SystemEntropy};
+use crate::ambient::{SystemEntropy, now};
 use crate::cli::data::RestoreArgs;
 use crate::commands::{Outcome, Session};
 use crate::progress::Progress;
@@ -14,7 +16,7 @@ use crate::render::table::{Cell, table};
 
 /// Puts a backup in the present data's place, which is kept aside.
 pub(crate) fn restore(session: &Session, args: &RestoreArgs) -> anyhow::Result<Outcome> {
-    let now = SystemClock.wall();
+    let now = now();
     let directory = master::data_dir(&session.settings);
     let output = session.output;
     let revivals = restore_check(&args.from, &directory, now)?;
@@ -54,7 +56,12 @@ pub(crate) fn restore(session: &Session, args: &RestoreArgs) -> anyhow::Result<O
     if output.json {
         output.say_json(&json!({"restored": directory, "manifest": manifest, "kept_as": kept, "revived": rows(&revivals)}));
     } else {
-        output.say(&format!("restored {} as of {} (revision {})", directory.display(), manifest.created_at, manifest.revision));
+        output.say(&format!(
+            "restored {} as of {} (revision {})",
+            directory.display(),
+            manifest.created_at,
+            manifest.revision
+        ));
         if let Some(kept) = kept {
             output.note(&format!("what was there is kept as {}", directory.join(kept).display()));
         }
@@ -75,8 +82,15 @@ fn tell(session: &Session, revivals: &[Revival]) {
         session.output.say_json(&json!({"would_revive": rows(revivals)}));
         return;
     }
-    let cells = revivals.iter().map(|one| vec![Cell::from(one.key.to_string()), one.name.as_str().into(), ended(one.ended).into()]);
-    let text = table(&["key", "name", "since the backup"], cells.collect(), session.output.width(), session.output.paint.on);
+    let cells = revivals
+        .iter()
+        .map(|one| vec![Cell::from(one.key.to_string()), one.name.as_str().into(), ended(one.ended).into()]);
+    let text = table(
+        &["key", "name", "since the backup"],
+        cells.collect(),
+        session.output.width(),
+        session.output.paint.on,
+    );
     session.output.say(&text);
 }
 
@@ -96,5 +110,9 @@ fn ended(ended: Ended) -> String {
 }
 
 fn count(keys: usize) -> String {
-    if keys == 1 { "1 key or secret that was ended since".to_owned() } else { format!("{keys} keys or secrets that were ended since") }
+    if keys == 1 {
+        "1 key or secret that was ended since".to_owned()
+    } else {
+        format!("{keys} keys or secrets that were ended since")
+    }
 }

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use keywright_control::source::StoreSource;
-use keywright_control::{Clock, Control, Parts, Settings as ControlSettings, Vault};
+use keywright_control::{Control, Parts, Settings as ControlSettings, Vault};
 use keywright_feed::Follower;
 use keywright_model::secret::Entropy as _;
-use keywright_model::time::Timestamp;
 use keywright_server::dialects::{self, Dialect};
 use keywright_server::listen::{Bounds, Listen, Listener, TlsFiles, bind};
 use keywright_server::{BODY_TIMEOUT, ServerState, router};
@@ -28,16 +27,6 @@ use crate::commands::{Outcome, Session};
 use crate::settings::{
     DIALECT, ENFORCE_TIMEOUT, FEED_RETENTION, LISTEN, PLAINTEXT_OK, Settings, TLS_CERT, TLS_KEY, dialect,
 };
-
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        self.wall()
-    }
-
-    fn boot_ns(&self) -> u64 {
-        self.boot()
-    }
-}
 
 /// A dialect with a listener of its own.
 struct OwnDialect {
@@ -64,7 +53,6 @@ pub(crate) async fn serve(session: &Session) -> anyhow::Result<Outcome> {
     let bound = listeners(settings).await?;
     let data = Data::open_or_make(settings, file)?;
     tell_start(session, &data);
-    let root_key = data.new_root_key.clone();
     let shutdown = shutdown_signal()?;
     let (store, vault, installation) = data.start()?;
     let store: Arc<dyn Store> = store;
@@ -89,8 +77,9 @@ pub(crate) async fn serve(session: &Session) -> anyhow::Result<Outcome> {
         body_timeout: BODY_TIMEOUT,
     });
     state.root_key().set(installation.root_digest);
-    tell_listening(session, &bound, root_key.is_some());
-    let node = tasks::Node { control, verifier, store, follower, retention: settings.duration(&FEED_RETENTION) };
+    tell_listening(session, &bound);
+    let node =
+        tasks::Node { control, verifier, store, follower, retention: settings.duration(&FEED_RETENTION) };
     run(bound, state, node, shutdown).await?;
     Ok(Outcome::Done)
 }
@@ -118,7 +107,8 @@ async fn listeners(settings: &Settings) -> anyhow::Result<Bound> {
         _ => bail!("`tls-cert` and `tls-key` go together: the certificate and its key"),
     };
     let plaintext_ok = settings.flag(&PLAINTEXT_OK);
-    let listen = |address: SocketAddr| Listen { address, tls: tls.clone(), plaintext_ok, bounds: Bounds::default() };
+    let listen =
+        |address: SocketAddr| Listen { address, tls: tls.clone(), plaintext_ok, bounds: Bounds::default() };
     let address = settings.text(&LISTEN).unwrap_or_default().parse().context("`listen`")?;
     let main = bind(listen(address)).await?;
     let (mut below, mut own) = (Vec::new(), Vec::new());
@@ -135,7 +125,12 @@ async fn listeners(settings: &Settings) -> anyhow::Result<Bound> {
 }
 
 /// Serves every address until the signal, then gives back what was borrowed and lets go of the store.
-async fn run(bound: Bound, state: ServerState, node: tasks::Node, shutdown: watch::Receiver<bool>) -> anyhow::Result<()> {
+async fn run(
+    bound: Bound,
+    state: ServerState,
+    node: tasks::Node,
+    shutdown: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
     let mut routes = router(state.clone());
     for dialect in &bound.below {
         let calls = dialects::router(*dialect, state.clone(), entropy());
@@ -196,7 +191,9 @@ fn tell_start(session: &Session, data: &Data) {
             ));
         }
     }
-    if let (Place::Beside(path) | Place::Named(path), true) = (&data.master.place, place_is_open(&data.master.place)) {
+    if let (Place::Beside(path) | Place::Named(path), true) =
+        (&data.master.place, place_is_open(&data.master.place))
+    {
         output.warn(&format!("{} can be read by others than its owner: chmod 600", path.display()));
     }
     if let Some(root_key) = &data.new_root_key {
@@ -217,7 +214,7 @@ fn place_is_open(place: &Place) -> bool {
 }
 
 /// Where it listens, with the ports that were taken.
-fn tell_listening(session: &Session, bound: &Bound, _first: bool) {
+fn tell_listening(session: &Session, bound: &Bound) {
     let url = |listener: &Listener| {
         let scheme = if listener.is_tls() { "https" } else { "http" };
         format!("{scheme}://{}", listener.address())

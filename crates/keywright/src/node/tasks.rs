@@ -12,12 +12,12 @@ use keywright_store::{QuotaSubject, Store, Use};
 use keywright_verifier::Verifier;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::ambient::SystemClock;
+use crate::ambient::now;
 
 /// How often last uses are written down: at most so much of them is lost by a crash.
 const FLUSH: Duration = Duration::from_secs(2);
 /// How often what has run out is let go.
-const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP: Duration = Duration::from_mins(1);
 /// How many uses are written in one transaction.
 const USES_PER_WRITE: usize = 10_000;
 
@@ -57,17 +57,22 @@ pub(super) async fn run(node: Node, stop: impl Future<Output = ()>) -> anyhow::R
 impl Node {
     async fn flush_uses(&self) {
         let mut uses = Vec::new();
-        self.verifier.drain_uses(&mut |used| uses.push(Use { key: used.key, secret: used.secret, at: used.at }));
+        self.verifier
+            .drain_uses(&mut |used| uses.push(Use { key: used.key, secret: used.secret, at: used.at }));
         for some in uses.chunks(USES_PER_WRITE) {
             if let Err(error) = self.control.record_uses(some).await {
-                tracing::warn!(error = &error as &dyn std::error::Error, uses = some.len(), "last uses could not be written down");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    uses = some.len(),
+                    "last uses could not be written down"
+                );
             }
         }
     }
 
     async fn sweep(&self) {
         let ms = i64::try_from(self.retention.as_millis()).unwrap_or(i64::MAX);
-        if let Err(error) = self.control.sweep(SystemClock.wall().plus_ms(ms.saturating_neg())).await {
+        if let Err(error) = self.control.sweep(now().plus_ms(ms.saturating_neg())).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "what has run out could not be let go");
         }
     }
@@ -77,7 +82,10 @@ impl Node {
         for unspent in self.verifier.unspent_quota() {
             let subject = subject(unspent.subject);
             if let Err(error) = self.store.return_quota(subject, unspent.period_start, unspent.units).await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "a quota's units could not be given back");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a quota's units could not be given back"
+                );
             }
         }
     }

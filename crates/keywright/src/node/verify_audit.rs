@@ -16,7 +16,8 @@ pub(crate) fn verify_audit(session: &Session) -> anyhow::Result<Outcome> {
     drop(progress);
     let output = session.output;
     if output.json {
-        let findings = report.findings.iter().map(|one| json!({"org": one.org, "place": one.place, "what": one.what}));
+        let findings =
+            report.findings.iter().map(|one| json!({"org": one.org, "place": one.place, "what": one.what}));
         output.say_json(&json!({
             "ok": report.findings.is_empty(), "entries": report.entries, "rows": report.rows, "head": report.head,
             "findings": findings.collect::<Vec<_>>(),
@@ -24,7 +25,10 @@ pub(crate) fn verify_audit(session: &Session) -> anyhow::Result<Outcome> {
     } else if report.findings.is_empty() {
         output.say(&format!(
             "{}: {} entries and {} rows are as they were written; the chain ends in {}",
-            output.paint.green("ok"), report.entries, report.rows, report.head
+            output.paint.green("ok"),
+            report.entries,
+            report.rows,
+            report.head
         ));
     } else {
         let rows = report.findings.iter().map(|one| {
@@ -32,7 +36,8 @@ pub(crate) fn verify_audit(session: &Session) -> anyhow::Result<Outcome> {
             vec![Cell::from(org), one.place.as_str().into(), Cell::new(one.what.as_str(), Tone::Bad)]
         });
         output.say(&table(&["org", "place", "what"], rows.collect(), output.width(), output.paint.on));
-        output.error(&format!("the database is not as Keywright wrote it: {} findings", report.findings.len()));
+        output
+            .error(&format!("the database is not as Keywright wrote it: {} findings", report.findings.len()));
     }
     Ok(if report.findings.is_empty() { Outcome::Done } else { Outcome::No })
 }

@@ -1,5 +1,6 @@
 //! Lengths of time: `500ms`, `2s`, `1h`, `1h30m`, `30d`.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 const UNITS: &[(&str, u64)] =
@@ -33,7 +34,11 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 /// Reads a length of time in whole seconds.
 pub(crate) fn parse_seconds(text: &str) -> Result<u64, String> {
     let duration = parse_duration(text)?;
-    if duration.subsec_millis() == 0 { Ok(duration.as_secs()) } else { Err(format!("`{text}` is not whole seconds")) }
+    if duration.subsec_millis() == 0 {
+        Ok(duration.as_secs())
+    } else {
+        Err(format!("`{text}` is not whole seconds"))
+    }
 }
 
 /// Whole seconds, as short as can be: `1s`, `15m`, `1h30m`, `30d`.
@@ -42,7 +47,7 @@ pub(crate) fn show_seconds(seconds: u64) -> String {
     let mut rest = seconds;
     for (unit, length) in [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)] {
         if rest >= length || (unit == "s" && shown.is_empty()) {
-            shown.push_str(&format!("{}{unit}", rest / length));
+            let _ = write!(shown, "{}{unit}", rest / length);
             rest %= length;
         }
     }
@@ -55,11 +60,21 @@ mod tests {
 
     #[test]
     fn lengths_of_time_are_numbers_with_units() {
-        for (text, ms) in [("500ms", 500), ("2s", 2_000), ("0s", 0), ("15m", 900_000), ("1h", 3_600_000),
-                           ("1h30m", 5_400_000), ("30d", 2_592_000_000), ("2w", 1_209_600_000)] {
+        for (text, ms) in [
+            ("500ms", 500),
+            ("2s", 2_000),
+            ("0s", 0),
+            ("15m", 900_000),
+            ("1h", 3_600_000),
+            ("1h30m", 5_400_000),
+            ("30d", 2_592_000_000),
+            ("2w", 1_209_600_000),
+        ] {
             assert_eq!(parse_duration(text), Ok(Duration::from_millis(ms)), "{text}");
         }
-        for text in ["", "5", "s", "1.5h", "-1s", "1 h", "1y", "1H", "99999999999999999999s", "s1", "1h 2m", "é"] {
+        for text in
+            ["", "5", "s", "1.5h", "-1s", "1 h", "1y", "1H", "99999999999999999999s", "s1", "1h 2m", "é"]
+        {
             assert!(parse_duration(text).is_err(), "{text}");
         }
         assert!(parse_duration("36600d").is_ok() && parse_duration("36601d").is_err());

@@ -15,8 +15,9 @@ pub(crate) fn parse_moment(text: &str, now: Timestamp) -> Result<Option<Timestam
     if let Ok(at) = format!("{text}T00:00:00Z").parse() {
         return Ok(Some(at));
     }
-    let duration = parse_duration(text)
-        .map_err(|_| format!("`{text}` is no moment: write 2027-01-01T00:00:00Z, 2027-01-01, 30d (from now) or never"))?;
+    let duration = parse_duration(text).map_err(|_| {
+        format!("`{text}` is no moment: write 2027-01-01T00:00:00Z, 2027-01-01, 30d (from now) or never")
+    })?;
     let ms = i64::try_from(duration.as_millis()).map_err(|_| format!("`{text}` is too far away"))?;
     // Whole seconds: nobody means the milliseconds of the moment at which they pressed return.
     Ok(Some(Timestamp::from_unix_ms(now.unix_seconds().saturating_mul(1000)).plus_ms(ms)))

@@ -88,8 +88,14 @@ mod tests {
 
     #[test]
     fn what_is_no_grant_is_refused_with_the_rule() {
-        for (text, rule) in [("get", "on"), ("get on ", "separated by commas"), (" on a", "separated by commas"),
-                             ("ge* on a", "wildcard"), ("get on a/**/b", "last segment"), ("get put on a", "characters")] {
+        for (text, rule) in [
+            ("get", "on"),
+            ("get on ", "separated by commas"),
+            (" on a", "separated by commas"),
+            ("ge* on a", "wildcard"),
+            ("get on a/**/b", "last segment"),
+            ("get put on a", "characters"),
+        ] {
             let refused = parse_grant(text, "allow").unwrap_err();
             assert!(refused.contains(rule), "{text}: {refused}");
         }
@@ -100,8 +106,12 @@ mod tests {
         for text in ["get,put on devices/7/**", "deny * on a,b"] {
             assert_eq!(show_grant(&parse_grant(text, "allow").unwrap()), text);
         }
-        let same = |one, other| same_grant(&parse_grant(one, "allow").unwrap(), &parse_grant(other, "allow").unwrap());
-        assert!(same("a,b on c", "b,a on c") && !same("a on c", "deny a on c") && !same("a on c", "a on c,d"));
+        let same = |one, other| {
+            same_grant(&parse_grant(one, "allow").unwrap(), &parse_grant(other, "allow").unwrap())
+        };
+        assert!(
+            same("a,b on c", "b,a on c") && !same("a on c", "deny a on c") && !same("a on c", "a on c,d")
+        );
     }
 
     #[test]

@@ -18,7 +18,8 @@ pub(crate) fn parse_limit(text: &str) -> Result<Limit, String> {
 
 /// Reads a quota.
 pub(crate) fn parse_quota(text: &str) -> Result<Quota, String> {
-    let fault = || format!("`{text}` is no quota: write 1000/day, 1000/month@Europe/Berlin, or 1000/none for ever");
+    let fault =
+        || format!("`{text}` is no quota: write 1000/day, 1000/month@Europe/Berlin, or 1000/none for ever");
     let (rest, time_zone) = text.split_once('@').unwrap_or((text, "UTC"));
     let (max, period) = rest.split_once('/').ok_or_else(fault)?;
     let max = max.parse().map_err(|_| fault())?;
@@ -35,7 +36,11 @@ pub(crate) fn show_limit(limit: &Limit) -> String {
 
 /// A quota in the words that [`parse_quota`] reads.
 pub(crate) fn show_quota(quota: &Quota) -> String {
-    let zone = if matches!(quota.time_zone.as_str(), "" | "UTC") { String::new() } else { format!("@{}", quota.time_zone) };
+    let zone = if matches!(quota.time_zone.as_str(), "" | "UTC") {
+        String::new()
+    } else {
+        format!("@{}", quota.time_zone)
+    };
     format!("{}/{}{zone}", quota.max, quota.period)
 }
 
@@ -48,7 +53,9 @@ mod tests {
         for text in ["burst=100/1s", "hourly=5000/1h", "x=1/1m30s"] {
             assert_eq!(show_limit(&parse_limit(text).unwrap()), text);
         }
-        for text in ["", "burst", "burst=100", "100/1s", "burst=x/1s", "burst=-1/1s", "burst=1/1", "burst=1/500ms"] {
+        for text in
+            ["", "burst", "burst=100", "100/1s", "burst=x/1s", "burst=-1/1s", "burst=1/1", "burst=1/500ms"]
+        {
             assert!(parse_limit(text).is_err(), "{text}");
         }
     }

@@ -2,7 +2,8 @@
 
 /// Reads a label.
 pub(crate) fn parse_pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is no label: write team=fleet"))?;
+    let (name, value) =
+        text.split_once('=').ok_or_else(|| format!("`{text}` is no label: write team=fleet"))?;
     if name.is_empty() {
         return Err(format!("`{text}` has no name before the `=`"));
     }
@@ -27,6 +28,9 @@ mod tests {
 
     #[test]
     fn a_version_may_be_given_bare() {
-        assert_eq!((entity_tag("3"), entity_tag("\"3\""), entity_tag("*")), ("\"3\"".into(), "\"3\"".into(), "*".into()));
+        assert_eq!(
+            (entity_tag("3"), entity_tag("\"3\""), entity_tag("*")),
+            ("\"3\"".into(), "\"3\"".into(), "*".into())
+        );
     }
 }

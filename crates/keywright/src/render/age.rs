@@ -2,17 +2,20 @@
 
 use keywright_model::time::Timestamp;
 
-const UNITS: &[(i64, &str)] = &[(31_557_600, "y"), (2_629_800, "mo"), (86_400, "d"), (3_600, "h"), (60, "min")];
+const UNITS: &[(i64, &str)] =
+    &[(31_557_600, "y"), (2_629_800, "mo"), (86_400, "d"), (3_600, "h"), (60, "min")];
 /// Up to so many days, days are said; then months.
 const DAYS_MAX: i64 = 99;
 
 /// How long ago, or how far ahead, a moment is.
 pub(crate) fn age(at: Timestamp, now: Timestamp) -> String {
     let seconds = (at.unix_ms() - now.unix_ms()) / 1000;
-    let length = seconds.abs();
-    let said = if length < 60 {
+    if seconds.abs() < 60 {
         return if seconds > 0 { "in a minute".to_owned() } else { "just now".to_owned() };
-    } else if (86_400..=DAYS_MAX * 86_400).contains(&length) {
+    }
+    // What was set to 30 days a moment ago is still 30 days ahead.
+    let length = if seconds > 0 { (seconds + 30) / 60 * 60 } else { -seconds };
+    let said = if (86_400..=DAYS_MAX * 86_400).contains(&length) {
         format!("{} d", length / 86_400)
     } else {
         let found = UNITS.iter().find(|(unit, _)| length >= *unit);
@@ -52,6 +55,8 @@ mod tests {
         check(-3_600, "1 h ago");
         check(-3 * 86_400, "3 d ago");
         check(40 * 86_400, "in 40 d");
+        check(30 * 86_400 - 2, "in 30 d");
+        check(3_599, "in 1 h");
         check(-99 * 86_400, "99 d ago");
         check(-101 * 86_400, "3 mo ago");
         check(800 * 86_400, "in 2 y");

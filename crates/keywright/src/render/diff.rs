@@ -60,10 +60,12 @@ fn shown(name: &str, value: &Value) -> String {
         Value::Array(items) if items.is_empty() => vec!["none".to_owned()],
         Value::Array(items) => items.iter().map(|item| one(name, item)).collect(),
         Value::Object(map) if map.is_empty() => vec!["none".to_owned()],
-        Value::Object(map) if name != "quota" => map.iter().map(|(name, value)| format!("{name}={}", one(name, value))).collect(),
+        Value::Object(map) if name != "quota" => {
+            map.iter().map(|(name, value)| format!("{name}={}", one(name, value))).collect()
+        }
         other => vec![one(name, other)],
     };
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    lines.join("\n") + "\n"
 }
 
 /// What `null` means, field by field.
@@ -95,14 +97,14 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn plan(changes: Value, access: Value) -> DryRun {
+    fn plan(changes: &Value, access: &Value) -> DryRun {
         serde_json::from_value(json!({"dry_run": true, "changes": changes, "access": access})).unwrap()
     }
 
     #[test]
     fn fields_and_access_are_told_in_words() {
         let plan = plan(
-            json!([
+            &json!([
                 {"path": "/expires_at", "from": null, "to": "2027-01-01T00:00:00Z"},
                 {"path": "/ip_allowlist", "from": ["10.0.0.0/8", "127.0.0.1"], "to": ["10.0.0.0/8", "::1"]},
                 {"path": "/grants", "from": [{"effect":"allow","actions":["get","put"],"resources":["devices/7/**"]}],
@@ -112,9 +114,11 @@ mod tests {
                 {"path": "/labels", "from": {"team":"fleet"}, "to": {}},
                 {"path": "/enabled", "from": true, "to": false},
             ]),
-            json!({"gained": [], "lost": [{"actions":["put"],"resources":["devices/7/**"],"except_resources":["devices/7/x"]}]}),
+            &json!({"gained": [], "lost": [{"actions":["put"],"resources":["devices/7/**"],"except_resources":["devices/7/x"]}]}),
         );
-        assert_eq!(difference(&plan, Paint { on: false }), "\
+        assert_eq!(
+            difference(&plan, Paint { on: false }),
+            "\
 expires_at
 - never
 + 2027-01-01T00:00:00Z
@@ -137,21 +141,28 @@ labels
 enabled
 - true
 + false
-- can no longer put on devices/7/** except devices/7/x");
+- can no longer put on devices/7/** except devices/7/x"
+        );
     }
 
     #[test]
     fn the_same_access_is_said_to_be_the_same() {
-        let renamed = plan(json!([{"path": "/name", "from": "a", "to": "b"}]), json!({}));
-        assert_eq!(difference(&renamed, Paint { on: false }), "name\n- a\n+ b\naccess: what it may do stays the same");
-        assert_eq!(difference(&plan(json!([]), json!({})), Paint { on: false }), "nothing would change");
+        let renamed = plan(&json!([{"path": "/name", "from": "a", "to": "b"}]), &json!({}));
+        assert_eq!(
+            difference(&renamed, Paint { on: false }),
+            "name\n- a\n+ b\naccess: what it may do stays the same"
+        );
+        assert_eq!(difference(&plan(&json!([]), &json!({})), Paint { on: false }), "nothing would change");
     }
 
     #[test]
     fn gains_are_green_and_losses_red() {
         let region = json!([{"actions": ["get"], "resources": ["a"]}]);
-        let plan = plan(json!([]), json!({"gained": region, "lost": region}));
-        assert_eq!(difference(&plan, Paint { on: true }), "\u{1b}[32m+ can now get on a\u{1b}[0m\n\u{1b}[31m- can no longer get on a\u{1b}[0m");
+        let plan = plan(&json!([]), &json!({"gained": region, "lost": region}));
+        assert_eq!(
+            difference(&plan, Paint { on: true }),
+            "\u{1b}[32m+ can now get on a\u{1b}[0m\n\u{1b}[31m- can no longer get on a\u{1b}[0m"
+        );
         assert_eq!(lost(&plan, Paint { on: false }), "- can no longer get on a");
     }
 }

@@ -24,7 +24,8 @@ pub(crate) struct Layout {
 pub(crate) fn keys(keys: &[Key], layout: Layout) -> String {
     let headers = ["id", "number", "name", "state", "keyspace", "secret", "expires", "last used", "labels"];
     let rows = keys.iter().map(|key| {
-        let hint = key.secrets.last().and_then(|secret| secret.hint.clone()).unwrap_or_else(|| "-".to_owned());
+        let hint =
+            key.secrets.last().and_then(|secret| secret.hint.clone()).unwrap_or_else(|| "-".to_owned());
         vec![
             key.id.as_str().into(),
             key.number.to_string().into(),
@@ -32,8 +33,14 @@ pub(crate) fn keys(keys: &[Key], layout: Layout) -> String {
             Cell::state(&key.state),
             key.keyspace.as_str().into(),
             hint.into(),
-            key.expires_at.as_deref().map_or_else(|| "never".to_owned(), |at| age_of(Some(at), layout.now)).into(),
-            key.last_used_at.as_deref().map_or_else(|| "never".to_owned(), |at| age_of(Some(at), layout.now)).into(),
+            key.expires_at
+                .as_deref()
+                .map_or_else(|| "never".to_owned(), |at| age_of(Some(at), layout.now))
+                .into(),
+            key.last_used_at
+                .as_deref()
+                .map_or_else(|| "never".to_owned(), |at| age_of(Some(at), layout.now))
+                .into(),
             joined(key.labels.iter().map(|(name, value)| format!("{name}={value}")), " ").into(),
         ]
     });
@@ -62,21 +69,46 @@ pub(crate) fn key(key: &Key, layout: Layout) -> String {
     some("roles", Some(key.roles.join("\n")));
     some("scope", key.scope.as_ref().map(|scope| scope.join("\n")));
     some("not before", key.not_before.as_deref().map(|at| moment(Some(at), layout.now)));
-    some("expires", Some(key.expires_at.as_deref().map_or_else(|| "never".to_owned(), |at| moment(Some(at), layout.now))));
-    some("addresses", Some(key.ip_allowlist.as_ref().map_or_else(|| "any".to_owned(), |list| list.join("\n"))));
+    some(
+        "expires",
+        Some(key.expires_at.as_deref().map_or_else(|| "never".to_owned(), |at| moment(Some(at), layout.now))),
+    );
+    some(
+        "addresses",
+        Some(key.ip_allowlist.as_ref().map_or_else(|| "any".to_owned(), |list| list.join("\n"))),
+    );
     some("grants", grants(key));
-    some("admin", key.admin.as_ref().map(|admin| {
-        format!("{} in {} / {}", admin.actions.join(", "), admin.orgs.join(", "), admin.keyspaces.join(", "))
-    }));
+    some(
+        "admin",
+        key.admin.as_ref().map(|admin| {
+            format!(
+                "{} in {} / {}",
+                admin.actions.join(", "),
+                admin.orgs.join(", "),
+                admin.keyspaces.join(", ")
+            )
+        }),
+    );
     some("may hand out", key.grantable.as_ref().map(|grants| joined(grants.iter().map(show_grant), "\n")));
     some("limits", Some(key.limits.iter().map(show_limit).collect::<Vec<_>>().join("\n")));
     some("quota", key.quota.as_ref().map(show_quota));
     some("plans", Some(key.plans.join("\n")));
-    some("labels", Some(key.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("\n")));
-    some("metadata", (!key.metadata.is_empty()).then(|| serde_json::Value::from(key.metadata.clone()).to_string()));
+    some(
+        "labels",
+        Some(key.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("\n")),
+    );
+    some(
+        "metadata",
+        (!key.metadata.is_empty()).then(|| serde_json::Value::from(key.metadata.clone()).to_string()),
+    );
     some("secrets", Some(secrets(key, layout.now)));
     some("revoked", key.revoked_at.as_deref().map(|at| revoked(key, at, layout.now)));
-    some("last used", Some(key.last_used_at.as_deref().map_or_else(|| "never".to_owned(), |at| moment(Some(at), layout.now))));
+    some(
+        "last used",
+        Some(
+            key.last_used_at.as_deref().map_or_else(|| "never".to_owned(), |at| moment(Some(at), layout.now)),
+        ),
+    );
     some("created", Some(format!("{} by {}", moment(Some(&key.created_at), layout.now), key.created_by)));
     some("updated", Some(format!("{} by {}", moment(Some(&key.updated_at), layout.now), key.updated_by)));
     some("version", Some(key.version.to_string()));
@@ -98,7 +130,11 @@ fn secrets(key: &Key, now: Timestamp) -> String {
         let ends = secret.expires_at.as_deref().filter(|_| status != "ended");
         let ends = ends.map(|at| format!(", ends {}", age_of(Some(at), now))).unwrap_or_default();
         let kept = if secret.recoverable { ", recoverable" } else { "" };
-        format!("{} {hint} {status}{ends}{kept}, used {}", secret.id, secret.last_used_at.as_deref().map_or_else(|| "never".to_owned(), |at| age_of(Some(at), now)))
+        format!(
+            "{} {hint} {status}{ends}{kept}, used {}",
+            secret.id,
+            secret.last_used_at.as_deref().map_or_else(|| "never".to_owned(), |at| age_of(Some(at), now))
+        )
     });
     lines.collect::<Vec<_>>().join("\n")
 }
@@ -129,9 +165,22 @@ pub(crate) fn verdict(verdict: &Verdict, layout: Layout) -> String {
         }
     };
     some("key", verdict.key_id.clone());
-    some("place", verdict.org.as_ref().zip(verdict.keyspace.as_ref()).map(|(org, keyspace)| format!("{org} / {keyspace}")));
-    some("owner", verdict.owner.as_ref().map(|owner| owner.external_id.clone().unwrap_or_else(|| owner.id.clone())));
-    some("permission", verdict.authorized.map_or_else(|| verdict.allowed.then(|| "not asked".to_owned()), |_| None));
+    some(
+        "place",
+        verdict
+            .org
+            .as_ref()
+            .zip(verdict.keyspace.as_ref())
+            .map(|(org, keyspace)| format!("{org} / {keyspace}")),
+    );
+    some(
+        "owner",
+        verdict.owner.as_ref().map(|owner| owner.external_id.clone().unwrap_or_else(|| owner.id.clone())),
+    );
+    some(
+        "permission",
+        verdict.authorized.map_or_else(|| verdict.allowed.then(|| "not asked".to_owned()), |_| None),
+    );
     some("secret", verdict.secret_status.clone());
     some("expires", verdict.expires_at.as_deref().map(|at| moment(Some(at), layout.now)));
     for limit in &verdict.limits {
@@ -140,7 +189,10 @@ pub(crate) fn verdict(verdict: &Verdict, layout: Layout) -> String {
     some("quota", verdict.quota.as_ref().map(|quota| format!("{} of {} left", quota.remaining, quota.max)));
     if verdict.current == Some(false) {
         let age = verdict.age_ms.unwrap_or_default();
-        rows.push(("state", Cell::new(format!("{age} ms old: this node has lost contact with its store"), Tone::Notable)));
+        rows.push((
+            "state",
+            Cell::new(format!("{age} ms old: this node has lost contact with its store"), Tone::Notable),
+        ));
     }
     if rows.is_empty() { first } else { format!("{first}\n{}", fields(rows, layout.width, layout.paint.on)) }
 }
@@ -169,14 +221,19 @@ mod tests {
 
     #[test]
     fn a_list_of_keys_is_a_table() {
-        assert_eq!(keys(&[sample()], layout()), "\
+        assert_eq!(
+            keys(&[sample()], layout()),
+            "\
 ID     NUMBER  NAME          STATE   KEYSPACE  SECRET    EXPIRES  LAST USED  LABELS
-key_1  7       gps uploader  active  default   kw_…x7Qa  in 37 d  never      team=fleet");
+key_1  7       gps uploader  active  default   kw_…x7Qa  in 37 d  never      team=fleet"
+        );
     }
 
     #[test]
     fn a_key_is_a_field_a_line() {
-        assert_eq!(key(&sample(), layout()), "\
+        assert_eq!(
+            key(&sample(), layout()),
+            "\
 id         key_1
 number     7
 name       gps uploader
@@ -192,28 +249,38 @@ secrets    sec_1 kw_…x7Qa current, used never
 last used  never
 created    2026-11-22T00:00:00Z (3 d ago) by root
 updated    2026-11-22T00:00:00Z (3 d ago) by root
-version    1");
+version    1"
+        );
     }
 
     #[test]
     fn a_verdict_begins_with_its_reason() {
-        let denied: Verdict = serde_json::from_value(json!({"allowed":false,"code":"insufficient_permission",
+        let denied: Verdict =
+            serde_json::from_value(json!({"allowed":false,"code":"insufficient_permission",
             "detail":"no grant covers put on devices/7","authorized":false,"key_id":"key_1","org":"default",
-            "keyspace":"default","owner":{"id":"prn_1","external_id":"user_42"},"secret_status":"current"})).unwrap();
-        assert_eq!(verdict(&denied, layout()), "\
+            "keyspace":"default","owner":{"id":"prn_1","external_id":"user_42"},"secret_status":"current"}))
+            .unwrap();
+        assert_eq!(
+            verdict(&denied, layout()),
+            "\
 denied: insufficient_permission: no grant covers put on devices/7
 key     key_1
 place   default / default
 owner   user_42
-secret  current");
-        let unknown: Verdict = serde_json::from_value(json!({"allowed":false,"code":"not_found","authorized":null})).unwrap();
+secret  current"
+        );
+        let unknown: Verdict =
+            serde_json::from_value(json!({"allowed":false,"code":"not_found","authorized":null})).unwrap();
         assert_eq!(verdict(&unknown, layout()), "denied: not_found");
         let good: Verdict = serde_json::from_value(json!({"allowed":true,"code":"allowed","authorized":null,
             "limits":[{"name":"burst","max":100,"remaining":42,"reset_ms":310}],"current":false,"age_ms":4000})).unwrap();
-        assert_eq!(verdict(&good, layout()), "\
+        assert_eq!(
+            verdict(&good, layout()),
+            "\
 allowed
 permission  not asked
 limit       burst: 42 of 100 left
-state       4000 ms old: this node has lost contact with its store");
+state       4000 ms old: this node has lost contact with its store"
+        );
     }
 }

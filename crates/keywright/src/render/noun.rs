@@ -34,10 +34,11 @@ impl Row for Keyspace {
         let mut secrets = vec![if self.recoverable_secrets { "recoverable" } else { "shown once" }];
         secrets.extend(self.allow_custom_secrets.then_some("custom"));
         let set = |value: &&Value| !matches!(value, Value::Null | Value::Bool(false));
-        let policy = self.key_policy.iter().filter(|(_, value)| set(value)).map(|(name, value)| match value {
-            Value::Bool(true) => name.clone(),
-            other => format!("{name}={other}"),
-        });
+        let policy =
+            self.key_policy.iter().filter(|(_, value)| set(value)).map(|(name, value)| match value {
+                Value::Bool(true) => name.clone(),
+                other => format!("{name}={other}"),
+            });
         vec![
             self.name.as_str().into(),
             self.secret_prefix.as_str().into(),
@@ -147,11 +148,15 @@ mod tests {
             "grants":[{"effect":"allow","actions":["get"],"resources":["a/**"]},{"effect":"deny","actions":["*"],"resources":["a/b"]}],
             "created_at":"2026-11-22T00:00:00Z","created_by":"root","updated_at":"2026-11-22T00:00:00Z",
             "updated_by":"root","version":2,"etag":"\"2\""})).unwrap();
-        let layout = Layout { now: "2026-11-25T00:00:00Z".parse().unwrap(), width: None, paint: Paint { on: false } };
-        assert_eq!(nouns(&[role.clone()], layout), "\
+        let layout =
+            Layout { now: "2026-11-25T00:00:00Z".parse().unwrap(), width: None, paint: Paint { on: false } };
+        assert_eq!(
+            nouns(std::slice::from_ref(&role), layout),
+            "\
 ID      NUMBER  NAME    GRANTS         CREATED
 role_1  3       reader  get on a/**    3 d ago
-                        deny * on a/b");
+                        deny * on a/b"
+        );
         assert_eq!(noun(&role, layout).lines().last(), Some("version  2"));
     }
 }

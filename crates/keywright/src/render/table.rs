@@ -57,7 +57,9 @@ impl From<&str> for Cell {
 
 /// What an answer holds must not move the cursor or change colours of somebody's terminal.
 fn clean(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() && character != '\n' { '\u{fffd}' } else { character }).collect()
+    text.chars()
+        .map(|character| if character.is_control() && character != '\n' { '\u{fffd}' } else { character })
+        .collect()
 }
 
 /// A table: a line a row, columns aligned, wrapped to `width` if there is one.
@@ -108,7 +110,8 @@ fn comfy(cell: Cell) -> ComfyCell {
 
 /// The preset pads every line; nobody wants to copy that.
 fn finish(table: &Table) -> String {
-    let lines: Vec<String> = table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()).collect();
+    let lines: Vec<String> =
+        table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()).collect();
     lines.join("\n")
 }
 
@@ -126,10 +129,13 @@ mod tests {
     #[test]
     fn a_table_has_aligned_columns_and_no_frame() {
         let text = table(&["id", "name", "state"], rows(), None, false);
-        assert_eq!(text, "\
+        assert_eq!(
+            text,
+            "\
 ID     NAME                                STATE
 key_1  gps uploader of the northern fleet  active
-key_2  x                                   revoked");
+key_2  x                                   revoked"
+        );
     }
 
     #[test]

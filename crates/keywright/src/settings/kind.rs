@@ -73,7 +73,8 @@ fn root_key(text: &str) -> Result<(), String> {
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| "must be an IP address and a port, such as 127.0.0.1:7700 or [::1]:7700".to_owned())
+    text.parse()
+        .map_err(|_| "must be an IP address and a port, such as 127.0.0.1:7700 or [::1]:7700".to_owned())
 }
 
 fn one_of(text: &str, words: &[&str]) -> Result<(), String> {

@@ -48,13 +48,15 @@ type FileValues = BTreeMap<String, (Vec<String>, usize)>;
 pub(crate) fn load(sources: &Sources) -> Result<Settings, Faults> {
     let mut faults = Vec::new();
     unknown_variables(sources, &mut faults);
-    let named = sources.config.clone().or_else(|| sources.environment.get(CONFIG_VARIABLE).map(PathBuf::from));
+    let named =
+        sources.config.clone().or_else(|| sources.environment.get(CONFIG_VARIABLE).map(PathBuf::from));
     let file = named.clone().or_else(|| Some(PathBuf::from(FILE_DEFAULT)).filter(|path| path.exists()));
     let from_file = match &file {
         Some(path) => read_file(path, &mut faults),
         None => FileValues::new(),
     };
-    let values: Vec<Value> = ALL.iter().map(|setting| value(setting, sources, &from_file, file.as_deref())).collect();
+    let values: Vec<Value> =
+        ALL.iter().map(|setting| value(setting, sources, &from_file, file.as_deref())).collect();
     for value in &values {
         check(value, &mut faults);
     }
@@ -62,12 +64,18 @@ pub(crate) fn load(sources: &Sources) -> Result<Settings, Faults> {
 }
 
 fn value(setting: &'static Setting, sources: &Sources, from_file: &FileValues, file: Option<&Path>) -> Value {
-    let of = |texts: Vec<String>, origin| Value { setting, texts: texts.into_iter().map(Zeroizing::new).collect(), origin };
+    let of = |texts: Vec<String>, origin| Value {
+        setting,
+        texts: texts.into_iter().map(Zeroizing::new).collect(),
+        origin,
+    };
     if let Some(texts) = sources.flags.get(setting.name) {
         return of(texts.clone(), Origin::Flag);
     }
     if let Some(text) = sources.environment.get(&setting.variable()) {
-        let list = |text: &str| text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect();
+        let list = |text: &str| {
+            text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
+        };
         let texts = if setting.is_list() { list(text) } else { vec![text.clone()] };
         return of(texts, Origin::Environment);
     }
@@ -123,7 +131,8 @@ fn read_file(path: &Path, faults: &mut Vec<String>) -> FileValues {
     let parsed: BTreeMap<Spanned<String>, Spanned<toml::Value>> = match toml::from_str(&text) {
         Ok(parsed) => parsed,
         Err(error) => {
-            let line = error.span().map(|span| format!(":{}", line_of(&text, span.start))).unwrap_or_default();
+            let line =
+                error.span().map(|span| format!(":{}", line_of(&text, span.start))).unwrap_or_default();
             // The error's own words are about the form; its rendering would repeat the line, which may hold a secret.
             faults.push(format!("{shown}{line}: {}", error.message()));
             return FileValues::new();
@@ -140,7 +149,9 @@ fn read_file(path: &Path, faults: &mut Vec<String>) -> FileValues {
         }
         match texts(value.into_inner()) {
             Some(texts) => drop(values.insert(name, (texts, line))),
-            None => faults.push(format!("{shown}:{line}: {name}: must be a text, a number, true, false or a list of texts")),
+            None => faults.push(format!(
+                "{shown}:{line}: {name}: must be a text, a number, true, false or a list of texts"
+            )),
         }
     }
     values
@@ -203,22 +214,34 @@ mod tests {
         let (_folder, mut sources) = sources("dialect = [\"onenet\", \"tencent=127.0.0.1:1\"]");
         assert_eq!(load(&sources).unwrap().texts(&DIALECT).count(), 2);
         sources.environment.insert("KEYWRIGHT_DIALECT".to_owned(), "partoo, gjirafa,onenet".to_owned());
-        assert_eq!(load(&sources).unwrap().texts(&DIALECT).collect::<Vec<_>>(), ["partoo", "gjirafa", "onenet"]);
+        assert_eq!(
+            load(&sources).unwrap().texts(&DIALECT).collect::<Vec<_>>(),
+            ["partoo", "gjirafa", "onenet"]
+        );
     }
 
     #[test]
     fn unknown_names_are_refused_with_the_nearest_known_one() {
-        let found = faults("lisen = \"x\"\nzzzzzzzzz = 1\n", &[("KEYWRIGHT_MAX_STALENES", "1s"), ("KEYWRIGHT_TEST_BIN", "x")]);
-        assert_eq!(found, [
-            "KEYWRIGHT_MAX_STALENES: no such setting; did you mean `KEYWRIGHT_MAX_STALENESS`?",
-            "keywright.toml:1: lisen: no such setting; did you mean `listen`?",
-            "keywright.toml:2: zzzzzzzzz: no such setting",
-        ]);
+        let found = faults(
+            "lisen = \"x\"\nzzzzzzzzz = 1\n",
+            &[("KEYWRIGHT_MAX_STALENES", "1s"), ("KEYWRIGHT_TEST_BIN", "x")],
+        );
+        assert_eq!(
+            found,
+            [
+                "KEYWRIGHT_MAX_STALENES: no such setting; did you mean `KEYWRIGHT_MAX_STALENESS`?",
+                "keywright.toml:1: lisen: no such setting; did you mean `listen`?",
+                "keywright.toml:2: zzzzzzzzz: no such setting",
+            ]
+        );
     }
 
     #[test]
     fn every_bad_value_is_named_with_its_place() {
-        let found = faults("max-staleness = \"soon\"\ndialect = [\"nosuch\"]\n[listen]\nx = 1\n", &[("KEYWRIGHT_LOG_FORMAT", "yaml")]);
+        let found = faults(
+            "max-staleness = \"soon\"\ndialect = [\"nosuch\"]\n[listen]\nx = 1\n",
+            &[("KEYWRIGHT_LOG_FORMAT", "yaml")],
+        );
         assert_eq!(found.len(), 4, "{found:?}");
         assert!(found[0].starts_with("keywright.toml:3: listen: must be a text"), "{found:?}");
         assert!(found[1].starts_with("keywright.toml:2: dialect: must be one of onenet"), "{found:?}");

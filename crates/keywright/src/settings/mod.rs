@@ -59,7 +59,7 @@ macro_rules! settings {
 
 settings! {
     SERVER = "server" Kind::Url, Some("http://127.0.0.1:7700"), false, Client, "URL",
-        "The server to call. Certificates are checked against the system's; SSL_CERT_FILE names others.";
+        "The server to call. Certificates are checked against the system's; `SSL_CERT_FILE` names others.";
     KEY = "key" Kind::Text, None, true, Client, "KEY",
         "The management key, or the root key, to call with. Prefer the environment: a flag is seen by every process of the machine.";
     ORG = "org" Kind::Text, None, false, Client, "NAME",

@@ -34,7 +34,10 @@ pub(crate) fn reference() -> String {
         (UsedBy::Serve, "For `serve`"),
     ];
     for (used_by, title) in groups {
-        let _ = write!(page, "\n## {title}\n\n| setting | flag | variable | default | |\n| --- | --- | --- | --- | --- |\n");
+        let _ = write!(
+            page,
+            "\n## {title}\n\n| setting | flag | variable | default | |\n| --- | --- | --- | --- | --- |\n"
+        );
         for setting in ALL.iter().filter(|setting| setting.used_by == used_by) {
             let _ = writeln!(page, "{}", row(setting));
         }
@@ -43,9 +46,18 @@ pub(crate) fn reference() -> String {
 }
 
 fn row(setting: &Setting) -> String {
-    let flag = if setting.has_flag() { format!("`--{} {}`", setting.name, setting.value_name) } else { "none".to_owned() };
+    let flag = if setting.has_flag() {
+        format!("`--{} {}`", setting.name, setting.value_name)
+    } else {
+        "none".to_owned()
+    };
     let default = setting.default.map_or_else(|| "none".to_owned(), |default| format!("`{default}`"));
-    format!("| `{}` | {flag} | `{}` | {default} | {} |", setting.name, setting.variable(), setting.help.replace('|', "\\|"))
+    format!(
+        "| `{}` | {flag} | `{}` | {default} | {} |",
+        setting.name,
+        setting.variable(),
+        setting.help.replace('|', "\\|")
+    )
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::nouns::{plan_ids, role_ids};
 use super::super::{json as read_json, json_object, usage};
-use crate::ambient::SystemClock;
+use crate::ambient::now;
 use crate::cli::keys::FieldArgs;
 use crate::cli::nouns::{grants, list, quota};
 use crate::parse::expiry::parse_moment;
@@ -16,14 +16,16 @@ use crate::parse::pair::parse_pair;
 
 /// Only what was given, with roles and plans by their identifiers.
 pub(super) async fn document(client: &Client, args: &FieldArgs) -> anyhow::Result<Map<String, Value>> {
-    let mut document = plain(args, SystemClock.wall()).map_err(usage)?;
+    let mut document = plain(args, now()).map_err(usage)?;
     if let Some(source) = &args.grants_json {
         document.insert("grants".to_owned(), read_json(source)?);
     }
     if let Some(source) = &args.metadata_json {
         document.insert("metadata".to_owned(), json_object(source)?.into());
     }
-    for (name, ids) in [("roles", role_ids(client, &args.role).await?), ("plans", plan_ids(client, &args.plan).await?)] {
+    for (name, ids) in
+        [("roles", role_ids(client, &args.role).await?), ("plans", plan_ids(client, &args.plan).await?)]
+    {
         document.extend(ids.map(|ids| (name.to_owned(), ids)));
     }
     Ok(document)
@@ -31,12 +33,17 @@ pub(super) async fn document(client: &Client, args: &FieldArgs) -> anyhow::Resul
 
 /// All that needs neither a file nor the server.
 fn plain(args: &FieldArgs, now: Timestamp) -> Result<Map<String, Value>, String> {
-    let moment = |text: &Option<String>| text.as_deref().map(|text| parse_moment(text, now).map(|at| json!(at))).transpose();
+    let moment = |text: &Option<String>| {
+        text.as_deref().map(|text| parse_moment(text, now).map(|at| json!(at))).transpose()
+    };
     let labels = args.label.iter().map(|text| parse_pair(text)).collect::<Result<Vec<_>, String>>()?;
     let labels: Map<String, Value> = labels.into_iter().map(|(name, value)| (name, value.into())).collect();
     let fields = [
         ("name", args.name.as_ref().map(|name| json!(name))),
-        ("description", args.description.as_ref().map(|text| if text.is_empty() { Value::Null } else { json!(text) })),
+        (
+            "description",
+            args.description.as_ref().map(|text| if text.is_empty() { Value::Null } else { json!(text) }),
+        ),
         ("owner", args.owner.as_deref().map(owner)),
         ("scope", scope(&args.scope)),
         ("enabled", args.enabled.map(Value::from)),
@@ -78,7 +85,9 @@ fn admin(args: &FieldArgs) -> Result<Option<Value>, String> {
         return Ok(None);
     }
     if lists.iter().any(|list| list.is_empty()) {
-        return Err("--admin-action, --admin-org and --admin-keyspace go together: what, and where".to_owned());
+        return Err(
+            "--admin-action, --admin-org and --admin-keyspace go together: what, and where".to_owned()
+        );
     }
     Ok(Some(json!({"actions": args.admin_action, "orgs": args.admin_org, "keyspaces": args.admin_keyspace})))
 }
@@ -98,22 +107,37 @@ mod tests {
     #[test]
     fn flags_become_the_apis_fields() {
         let args = FieldArgs {
-            name: Some("x".into()), expires: Some("30d".into()), not_before: Some("none".into()), description: Some(String::new()),
-            ip: texts(&["10.0.0.0/8", " ::1"]), grant: texts(&["get on a/**"]), deny: texts(&["put on a/b"]),
-            limit: texts(&["burst=100/1s"]), quota: Some("1000/day".into()), label: texts(&["team=fleet"]),
-            owner: Some("external:user_42".into()), scope: texts(&["none"]), enabled: Some(false), ..FieldArgs::default()
+            name: Some("x".into()),
+            expires: Some("30d".into()),
+            not_before: Some("none".into()),
+            description: Some(String::new()),
+            ip: texts(&["10.0.0.0/8", " ::1"]),
+            grant: texts(&["get on a/**"]),
+            deny: texts(&["put on a/b"]),
+            limit: texts(&["burst=100/1s"]),
+            quota: Some("1000/day".into()),
+            label: texts(&["team=fleet"]),
+            owner: Some("external:user_42".into()),
+            scope: texts(&["none"]),
+            enabled: Some(false),
+            ..FieldArgs::default()
         };
-        assert_eq!(of(&args).unwrap(), json!({
-            "name": "x", "description": null, "owner": {"external_id": "user_42"}, "scope": null, "enabled": false,
-            "not_before": null, "expires_at": "2026-12-22T10:00:00Z", "ip_allowlist": ["10.0.0.0/8", "::1"],
-            "grants": [{"effect": "allow", "actions": ["get"], "resources": ["a/**"]},
-                       {"effect": "deny", "actions": ["put"], "resources": ["a/b"]}],
-            "limits": [{"name": "burst", "max": 100, "per_seconds": 1}],
-            "quota": {"max": 1000, "period": "day", "time_zone": "UTC"}, "labels": {"team": "fleet"},
-        }));
+        assert_eq!(
+            of(&args).unwrap(),
+            json!({
+                "name": "x", "description": null, "owner": {"external_id": "user_42"}, "scope": null, "enabled": false,
+                "not_before": null, "expires_at": "2026-12-22T10:00:00Z", "ip_allowlist": ["10.0.0.0/8", "::1"],
+                "grants": [{"effect": "allow", "actions": ["get"], "resources": ["a/**"]},
+                           {"effect": "deny", "actions": ["put"], "resources": ["a/b"]}],
+                "limits": [{"name": "burst", "max": 100, "per_seconds": 1}],
+                "quota": {"max": 1000, "period": "day", "time_zone": "UTC"}, "labels": {"team": "fleet"},
+            })
+        );
         assert_eq!(of(&FieldArgs::default()).unwrap(), json!({}));
-        assert_eq!(of(&FieldArgs { any_ip: true, expires: Some("never".into()), ..FieldArgs::default() }).unwrap(),
-            json!({"expires_at": null, "ip_allowlist": null}));
+        assert_eq!(
+            of(&FieldArgs { any_ip: true, expires: Some("never".into()), ..FieldArgs::default() }).unwrap(),
+            json!({"expires_at": null, "ip_allowlist": null})
+        );
     }
 
     #[test]
@@ -123,7 +147,10 @@ mod tests {
         args.admin_org = texts(&["default"]);
         args.admin_keyspace = texts(&["*"]);
         args.grantable = texts(&["none"]);
-        assert_eq!(of(&args).unwrap(), json!({"admin": {"actions": ["keys.read"], "orgs": ["default"], "keyspaces": ["*"]}, "grantable": []}));
+        assert_eq!(
+            of(&args).unwrap(),
+            json!({"admin": {"actions": ["keys.read"], "orgs": ["default"], "keyspaces": ["*"]}, "grantable": []})
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use keywright_client::{Client, KeyFilter};
 use super::super::audit::{collect, page_size};
 use super::super::nouns::{plan_ids, role_ids};
 use super::super::{Outcome, Session, usage};
-use crate::ambient::SystemClock;
+use crate::ambient::now;
 use crate::cli::keys::ListArgs;
 use crate::parse::expiry::{parse_moment, parse_past};
 use crate::parse::grant::parse_check;
@@ -29,17 +29,19 @@ pub(super) async fn list(session: &Session, client: &Client, args: &ListArgs) ->
 }
 
 async fn filter(client: &Client, args: &ListArgs) -> anyhow::Result<KeyFilter> {
-    let now = SystemClock.wall();
+    let now = now();
     let past = |text: &Option<String>| {
         let at = text.as_deref().map(|text| parse_past(text, now)).transpose().map_err(usage);
         at.map(|at| at.map(|at| at.to_string()))
     };
-    let ahead = args.expires_before.as_deref().map(|text| parse_moment(text, now)).transpose().map_err(usage)?;
+    let ahead =
+        args.expires_before.as_deref().map(|text| parse_moment(text, now)).transpose().map_err(usage)?;
     let Some(expires_before) = ahead.map_or(Some(None), |at| at.map(Some)) else {
         bail!("--expires-before takes a moment, not `never`");
     };
     let labels = args.label.iter().map(|text| parse_pair(text)).collect::<Result<_, _>>().map_err(usage)?;
-    let (can_action, can_resource) = args.can.as_deref().map(parse_check).map_or((None, None), |(action, on)| (Some(action), on));
+    let (can_action, can_resource) =
+        args.can.as_deref().map(parse_check).map_or((None, None), |(action, on)| (Some(action), on));
     let first = |ids: Option<serde_json::Value>| ids.and_then(|ids| ids.get(0)?.as_str().map(str::to_owned));
     Ok(KeyFilter {
         keyspace: args.keyspace.clone(),
@@ -60,6 +62,6 @@ async fn filter(client: &Client, args: &ListArgs) -> anyhow::Result<KeyFilter> {
         can_action,
         can_resource,
         can_ip: args.can_ip.clone(),
-        page_size: page_size(args.page),
+        page_size: Some(page_size(args.page)),
     })
 }

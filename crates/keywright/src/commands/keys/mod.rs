@@ -33,21 +33,28 @@ pub(crate) async fn run(session: &Session, command: &KeysCommand) -> anyhow::Res
         KeysCommand::Revoke(args) => revoke(session, client, args).await,
         KeysCommand::Enable(args) => {
             let id = find_id(client, &args.key.key).await?;
-            Ok(session.tell(client.keys().enable(&id, &args.write.options()).await?, |key| shown(session, key)))
+            Ok(session
+                .tell(client.keys().enable(&id, &args.write.options()).await?, |key| shown(session, key)))
         }
         KeysCommand::Disable(args) => {
             let id = find_id(client, &args.key.key).await?;
             if !confirmed(session, &args.write, &format!("Switch {id} off? It can be switched on again.")) {
                 return Ok(Outcome::No);
             }
-            Ok(session.tell(client.keys().disable(&id, &args.write.options()).await?, |key| shown(session, key)))
+            Ok(session
+                .tell(client.keys().disable(&id, &args.write.options()).await?, |key| shown(session, key)))
         }
         KeysCommand::Delete(args) => {
             let id = find_id(client, &args.key.key).await?;
-            if !confirmed(session, &args.write, &format!("End and hide {id}? Only its record can come back, revoked.")) {
+            if !confirmed(
+                session,
+                &args.write,
+                &format!("End and hide {id}? Only its record can come back, revoked."),
+            ) {
                 return Ok(Outcome::No);
             }
-            Ok(session.tell_gone(client.keys().delete(&id, &args.write.options()).await?, &format!("deleted {id}")))
+            Ok(session
+                .tell_gone(client.keys().delete(&id, &args.write.options()).await?, &format!("deleted {id}")))
         }
         KeysCommand::Undelete(args) => {
             // A hidden key is in no list, so only its id finds it.
@@ -148,7 +155,11 @@ async fn reveal(session: &Session, client: &Client, args: &SecretArgs) -> anyhow
     Ok(Outcome::Done)
 }
 
-async fn expire_secret(session: &Session, client: &Client, args: &ExpireSecretArgs) -> anyhow::Result<Outcome> {
+async fn expire_secret(
+    session: &Session,
+    client: &Client,
+    args: &ExpireSecretArgs,
+) -> anyhow::Result<Outcome> {
     let id = find_id(client, &args.key.key).await?;
     if !confirmed(session, &args.write, &format!("End {} of {id} now?", args.secret_id)) {
         return Ok(Outcome::No);

@@ -33,7 +33,9 @@ pub(super) async fn update(session: &Session, client: &Client, args: &UpdateArgs
         options.if_match = Some(if_match(&args.write, body)?);
     }
     if interactive {
-        let plan = send(client, &id, &document, &WriteOptions { dry_run: true, ..options.clone() }).await?.planned()?;
+        let plan = send(client, &id, &document, &WriteOptions { dry_run: true, ..options.clone() })
+            .await?
+            .planned()?;
         session.output.note(&render::diff::difference(&plan, session.output.paint_error));
         if !plan.access.lost.is_empty() && !session.output.confirm("Take this access away?") {
             return Ok(Outcome::No);
@@ -43,7 +45,12 @@ pub(super) async fn update(session: &Session, client: &Client, args: &UpdateArgs
     Ok(session.tell(answer, |key| shown(session, key)))
 }
 
-async fn send(client: &Client, id: &str, document: &Document, options: &WriteOptions) -> Result<Answer<Key>, Error> {
+async fn send(
+    client: &Client,
+    id: &str,
+    document: &Document,
+    options: &WriteOptions,
+) -> Result<Answer<Key>, Error> {
     match document {
         Document::Replace(body) => client.keys().replace(id, body, options).await,
         Document::Patch(document) => client.keys().patch(id, document, options).await,
@@ -53,7 +60,9 @@ async fn send(client: &Client, id: &str, document: &Document, options: &WriteOpt
 impl UpdateArgs {
     /// Whether the change depends on what the key is now.
     fn is_relative(&self) -> bool {
-        [&self.add_ip, &self.remove_ip, &self.add_grant, &self.remove_grant].iter().any(|list| !list.is_empty())
+        [&self.add_ip, &self.remove_ip, &self.add_grant, &self.remove_grant]
+            .iter()
+            .any(|list| !list.is_empty())
     }
 }
 
@@ -64,7 +73,9 @@ async fn document(client: &Client, args: &UpdateArgs, key: Option<&Key>) -> anyh
         relative(&mut merged, args, key).map_err(usage)?;
     }
     match (&args.set_json, &args.patch_json) {
-        (Some(_), _) | (_, Some(_)) if !merged.is_empty() => bail!("--set-json and --patch-json say everything: no other field goes with them"),
+        (Some(_), _) | (_, Some(_)) if !merged.is_empty() => {
+            bail!("--set-json and --patch-json say everything: no other field goes with them")
+        }
         (Some(source), _) => Ok(Document::Replace(json_object(source)?)),
         (_, Some(source)) => Ok(Document::Patch(read_json(source)?)),
         (None, None) if merged.is_empty() => bail!("nothing to change: name a field, see --help"),
@@ -116,8 +127,13 @@ fn addresses(args: &UpdateArgs, key: &Key) -> Result<Value, String> {
 fn grants(args: &UpdateArgs, key: &Key) -> Result<Vec<Grant>, String> {
     let mut list = match &key.grants {
         OwnGrants::Listed(grants) => grants.clone(),
-        OwnGrants::OfOwner => return Err("this key has what its owner's roles give: say --grant to give it grants of its own".to_owned()),
-        OwnGrants::Absent => return Err("a management key has no grants: see --admin-action and --grantable".to_owned()),
+        OwnGrants::OfOwner => {
+            return Err("this key has what its owner's roles give: say --grant to give it grants of its own"
+                .to_owned());
+        }
+        OwnGrants::Absent => {
+            return Err("a management key has no grants: see --admin-action and --grantable".to_owned());
+        }
     };
     for text in &args.remove_grant {
         remove_grant(&mut list, &parse_grant(text, "allow")?)?;
@@ -138,8 +154,11 @@ fn remove_grant(list: &mut Vec<Grant>, gone: &Grant) -> Result<(), String> {
         list.remove(at);
         return Ok(());
     }
-    let same_place = |grant: &Grant| same_grant(&Grant { actions: gone.actions.clone(), ..grant.clone() }, gone);
-    let part = list.iter_mut().find(|grant| same_place(grant) && gone.actions.iter().all(|action| grant.actions.contains(action)));
+    let same_place =
+        |grant: &Grant| same_grant(&Grant { actions: gone.actions.clone(), ..grant.clone() }, gone);
+    let part = list
+        .iter_mut()
+        .find(|grant| same_place(grant) && gone.actions.iter().all(|action| grant.actions.contains(action)));
     let Some(part) = part else {
         let has: Vec<String> = list.iter().map(show_grant).collect();
         return Err(format!("no grant is `{}`: the key has {}", show_grant(gone), joined(&has, "no grants")));
