@@ -141,3 +141,15 @@ pub(crate) struct Surroundings {
     pub(crate) owner: Option<Principal>,
     pub(crate) roles: BTreeMap<keywright_model::id::RoleId, Role>,
 }
+
+impl Surroundings {
+    /// Takes what was read earlier where it was read twice, so that both sides of a change are judged by one reading.
+    pub(crate) fn judged_with(mut self, earlier: &Self) -> Self {
+        self.keyspace = earlier.keyspace.clone();
+        if self.owner.as_ref().map(|owner| owner.id) == earlier.owner.as_ref().map(|owner| owner.id) {
+            self.owner.clone_from(&earlier.owner);
+        }
+        self.roles.extend(earlier.roles.iter().map(|(id, role)| (*id, role.clone())));
+        self
+    }
+}

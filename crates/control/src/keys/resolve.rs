@@ -15,6 +15,7 @@ use keywright_model::time::Timestamp;
 use keywright_store::{Lookup, Noun};
 use serde_json::Map;
 
+use super::LoadedKey;
 use crate::lookup::{Surroundings, into_keyspace, into_principal, into_role};
 use crate::{Caller, Control, Error};
 
@@ -33,7 +34,7 @@ impl Control {
         caller: &Caller,
         draft: KeyDraft,
         keyspace: &Keyspace,
-        before: Option<&KeySpec>,
+        before: Option<&LoadedKey>,
     ) -> Result<Resolved, Error> {
         let KeyDraft { mut spec, owner, reach } = draft;
         spec.owner = None;
@@ -55,16 +56,19 @@ impl Control {
         }
         if let Some((reach, Rights::Management { admin, .. })) = reach.map(|reach| (reach, &mut spec.rights))
         {
-            let kept = before.and_then(|before| match &before.rights {
+            let kept = before.and_then(|before| match &before.key.spec.rights {
                 Rights::Management { admin, .. } => Some(admin),
                 Rights::Api { .. } => None,
             });
             (admin.orgs, admin.keyspaces) = self.resolve_reach(caller, &reach, kept, &mut faults).await?;
         }
         self.check_references(caller, &spec, new_owner.as_ref(), &mut faults).await?;
-        check_policy(keyspace, &spec, before, self.clock.now(), &mut faults);
+        check_policy(keyspace, &spec, before.map(|before| &before.key.spec), self.clock.now(), &mut faults);
         faults.into_result()?;
         let mut around = self.surroundings(keyspace.id, &spec).await?;
+        if let Some(before) = before {
+            around = around.judged_with(&before.around);
+        }
         if new_owner.is_some() {
             around.owner.clone_from(&new_owner);
         }

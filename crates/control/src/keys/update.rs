@@ -61,7 +61,7 @@ impl Control {
         before.require_live()?;
         let draft = self.edited_draft(caller, &before, edit).await?;
         let Resolved { spec, around, new_owner } =
-            self.resolve(caller, draft, &before.around.keyspace, Some(&before.key.spec)).await?;
+            self.resolve(caller, draft, &before.around.keyspace, Some(&before)).await?;
         let now = self.clock.now();
         let after = Key { spec, ..before.next(caller, now) };
         // `enabled` has an action of its own, also where it is changed together with other fields.

@@ -15,7 +15,14 @@ use crate::world::{Call, World, call};
 const CASES: u32 = 48;
 const CALLS_MAX: usize = 25;
 
-fn answer(world: &World, verifier: &Verifier, org: OrgId, secret: &str, wants: (&str, &str), ip: IpAddr) -> Option<Denial> {
+fn answer(
+    world: &World,
+    verifier: &Verifier,
+    org: OrgId,
+    secret: &str,
+    wants: (&str, &str),
+    ip: IpAddr,
+) -> Option<Denial> {
     let checks = [Check { action: wants.0, resource: wants.1 }];
     let request = Request { keyspaces: Asked::whole(org), checks: &checks, ip: Some(ip), cost: 0 };
     match verifier.verify(&Credential::Bearer(secret), &request, world.node.now()) {
@@ -58,7 +65,8 @@ async fn follow(calls: Vec<Call>) -> Result<(), String> {
 #[test]
 fn a_verifier_answers_as_the_stored_nouns_say_when_the_write_answers() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let config = Config { cases: CASES, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
+    let config =
+        Config { cases: CASES, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
     let result = TestRunner::new(config).run(&prop::collection::vec(call(), 1..CALLS_MAX), |calls| {
         runtime.block_on(follow(calls)).map_err(TestCaseError::fail)
     });

@@ -35,7 +35,12 @@ fn moments(node: &TestNode) -> Vec<(Timestamp, IpAddr)> {
 }
 
 /// Judges one key: what it has gained since the beginning, or all that it has when `old` is `None`.
-fn judge(ceiling: &Ceiling, old: Option<(&Stored, &Key)>, new: (&Stored, &Key), at: (Timestamp, IpAddr)) -> Result<(), String> {
+fn judge(
+    ceiling: &Ceiling,
+    old: Option<(&Stored, &Key)>,
+    new: (&Stored, &Key),
+    at: (Timestamp, IpAddr),
+) -> Result<(), String> {
     let (stored, key) = new;
     if !stored.is_usable(key, at) {
         return Ok(());
@@ -44,7 +49,10 @@ fn judge(ceiling: &Ceiling, old: Option<(&Stored, &Key)>, new: (&Stored, &Key), 
     let gained = stored.access(key) & !old.map_or(0, |(stored, key)| stored.access(key));
     let reached = ceiling.reach.orgs.includes(key.org) && ceiling.reach.keyspaces.includes(key.keyspace);
     if gained & !ceiling.grantable != 0 || (gained != 0 && !reached) {
-        return Err(format!("{} has gained {gained:b} beyond {:b} (reached: {reached})", key.id, ceiling.grantable));
+        return Err(format!(
+            "{} has gained {gained:b} beyond {:b} (reached: {reached})",
+            key.id, ceiling.grantable
+        ));
     }
     // Administration counts together with what it may hand out; one more bit is administration by itself.
     let powers = |stored: &Stored, key: &Key| match &key.spec.rights {
@@ -72,7 +80,9 @@ async fn attack(body: Value, calls: Vec<Call>, made: &AtomicUsize) -> Result<(),
     world.callers.push(secret_of(&attacker).to_owned());
     world.held.clear();
     let before = Stored::read(&world.node).await;
-    let Rights::Management { admin, grantable } = &before.keys[&itself].spec.rights else { panic!("no manager") };
+    let Rights::Management { admin, grantable } = &before.keys[&itself].spec.rights else {
+        panic!("no manager")
+    };
     let (reach, grantable) = (admin.clone(), grant_points(grantable));
     let ceiling = Ceiling { admin: before.admin(admin), grantable, reach };
     for call in calls {
@@ -88,7 +98,8 @@ async fn attack(body: Value, calls: Vec<Call>, made: &AtomicUsize) -> Result<(),
             }
             for key in world.held.iter().map(|(id, _, _)| id).filter(|id| **id != itself) {
                 let Some(key) = after.keys.get(key) else { continue };
-                judge(&ceiling, None, (&after, key), at).map_err(|what| format!("{what}, held, by {call:?}"))?;
+                judge(&ceiling, None, (&after, key), at)
+                    .map_err(|what| format!("{what}, held, by {call:?}"))?;
             }
         }
     }
@@ -98,7 +109,8 @@ async fn attack(body: Value, calls: Vec<Call>, made: &AtomicUsize) -> Result<(),
 #[test]
 fn by_no_sequence_of_calls_is_more_reached_than_was_given() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let config = Config { cases: CASES, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
+    let config =
+        Config { cases: CASES, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
     let made = AtomicUsize::new(0);
     let strategy = (admin(), grants(), prop::collection::vec(call(), 1..CALLS_MAX));
     let result = TestRunner::new(config).run(&strategy, |(admin, grantable, calls)| {

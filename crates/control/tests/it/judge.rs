@@ -28,7 +28,11 @@ pub(crate) fn universe() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 fn points(allows: impl Fn(&str, &str) -> bool) -> Points {
-    universe().enumerate().filter(|(_, (action, resource))| allows(action, resource)).map(|(bit, _)| 1 << bit).sum()
+    universe()
+        .enumerate()
+        .filter(|(_, (action, resource))| allows(action, resource))
+        .map(|(bit, _)| 1 << bit)
+        .sum()
 }
 
 /// What a plain list of grants gives.
@@ -73,7 +77,8 @@ impl Stored {
 
     pub(crate) fn allows(&self, key: &Key, action: &str, resource: &str) -> bool {
         let Rights::Api { grants } = &key.spec.rights else { return false };
-        let owner_roles = self.owner(key).map(|owner| owner.spec.roles.iter().map(|id| self.grants(*id)).collect());
+        let owner_roles =
+            self.owner(key).map(|owner| owner.spec.roles.iter().map(|id| self.grants(*id)).collect());
         let source = AccessSource {
             own: grants.as_deref(),
             roles: key.spec.roles.iter().map(|id| self.grants(*id)).collect(),

@@ -65,13 +65,15 @@ pub(crate) fn grants() -> impl Strategy<Value = Value> {
     let effect = prop_oneof![5 => Just("allow"), 1 => Just("deny")];
     let action = prop::sample::select(vec!["a", "b", "*", "a.*"]);
     let resource = prop::sample::select(vec!["x", "y", "x/**", "**", "*", "x/1"]);
-    let grant = (effect, action, resource)
-        .prop_map(|(effect, action, resource)| json!({"effect": effect, "actions": [action], "resources": [resource]}));
+    let grant = (effect, action, resource).prop_map(
+        |(effect, action, resource)| json!({"effect": effect, "actions": [action], "resources": [resource]}),
+    );
     prop::collection::vec(grant, 0..3).prop_map(Value::Array)
 }
 
 pub(crate) fn admin() -> impl Strategy<Value = Value> {
-    let keys = json!(["keys.read", "keys.create", "keys.update", "keys.rotate", "keys.disable", "keys.reveal"]);
+    let keys =
+        json!(["keys.read", "keys.create", "keys.update", "keys.rotate", "keys.disable", "keys.reveal"]);
     let nouns = json!(["keys.update", "keys.disable", "roles.write", "principals.write", "keyspaces.write"]);
     let actions = prop::sample::select(vec![
         json!(["*"]),
@@ -82,10 +84,17 @@ pub(crate) fn admin() -> impl Strategy<Value = Value> {
         json!(["keys.create", "keys.update", "keys.delete"]),
         json!(["audit.read"]),
     ]);
-    let orgs = prop::sample::select(vec![json!(["default"]), json!(["default"]), json!(["*"]), json!(["default", "second"])]);
-    let keyspaces = prop::sample::select(vec![json!(["*"]), json!(["*"]), json!(["default"]), json!(["other"])]);
-    (actions, orgs, keyspaces)
-        .prop_map(|(actions, orgs, keyspaces)| json!({"actions": actions, "orgs": orgs, "keyspaces": keyspaces}))
+    let orgs = prop::sample::select(vec![
+        json!(["default"]),
+        json!(["default"]),
+        json!(["*"]),
+        json!(["default", "second"]),
+    ]);
+    let keyspaces =
+        prop::sample::select(vec![json!(["*"]), json!(["*"]), json!(["default"]), json!(["other"])]);
+    (actions, orgs, keyspaces).prop_map(
+        |(actions, orgs, keyspaces)| json!({"actions": actions, "orgs": orgs, "keyspaces": keyspaces}),
+    )
 }
 
 fn picks() -> impl Strategy<Value = Vec<Pick>> {
@@ -113,8 +122,11 @@ fn fields() -> impl Strategy<Value = Vec<Field>> {
 
 pub(crate) fn call() -> impl Strategy<Value = Call> {
     let kind = prop_oneof![2 => Just(KeyKind::Api), 1 => Just(KeyKind::Management)];
-    let made = (any::<Pick>(), kind, fields())
-        .prop_map(|(keyspace, kind, fields)| Verb::Create { keyspace, kind, fields });
+    let made = (any::<Pick>(), kind, fields()).prop_map(|(keyspace, kind, fields)| Verb::Create {
+        keyspace,
+        kind,
+        fields,
+    });
     let overlap = prop::sample::select(vec![0, 40, 4_000]);
     let verb = prop_oneof![
         5 => made,
@@ -168,8 +180,11 @@ impl World {
         let everything = json!([{"effect": "allow", "actions": ["*"], "resources": ["**"]}]);
         let (node, root) = (&world.node, &world.root);
         noun(node, root, NounKind::Org, json!({"name": "second"})).await.unwrap();
-        noun(node, root, NounKind::Keyspace, json!({"name": "other", "recoverable_secrets": true})).await.unwrap();
-        let roles = [everything.clone(), json!([{"effect": "allow", "actions": ["a"], "resources": ["x/**"]}])];
+        noun(node, root, NounKind::Keyspace, json!({"name": "other", "recoverable_secrets": true}))
+            .await
+            .unwrap();
+        let roles =
+            [everything.clone(), json!([{"effect": "allow", "actions": ["a"], "resources": ["x/**"]}])];
         for grants in roles {
             world.call_as_root(Verb::MakeRole(grants)).await;
         }
@@ -214,7 +229,9 @@ impl World {
         };
         match &call.verb {
             Verb::Create { keyspace, kind, fields } => self.create(&caller, *keyspace, *kind, fields).await,
-            Verb::MakeRole(_) | Verb::EditRole(..) | Verb::DropRole(_) => self.role(&caller, &call.verb).await,
+            Verb::MakeRole(_) | Verb::EditRole(..) | Verb::DropRole(_) => {
+                self.role(&caller, &call.verb).await
+            }
             Verb::MakePrincipal(_) | Verb::EditPrincipal(..) | Verb::DropPrincipal(_) => {
                 self.principal(&caller, &call.verb).await
             }
@@ -231,14 +248,21 @@ impl World {
         }
     }
 
-    async fn create(&mut self, caller: &Caller, keyspace: Pick, kind: KeyKind, fields: &[Field]) -> Result<(), Error> {
+    async fn create(
+        &mut self,
+        caller: &Caller,
+        keyspace: Pick,
+        kind: KeyKind,
+        fields: &[Field],
+    ) -> Result<(), Error> {
         let mut body = self.body(fields, kind);
         let keyspace = if keyspace % 2 == 0 { "default" } else { "other" };
         body.insert("keyspace".to_owned(), json!(keyspace));
         body.insert("kind".to_owned(), json!(kind));
         body.entry("name").or_insert(json!("made"));
         if kind == KeyKind::Management {
-            body.entry("admin").or_insert(json!({"actions": ["keys.read"], "orgs": ["default"], "keyspaces": []}));
+            body.entry("admin")
+                .or_insert(json!({"actions": ["keys.read"], "orgs": ["default"], "keyspaces": []}));
         }
         let made = create(&self.node, caller, Value::Object(body)).await?.value;
         self.keys.push(made.record.key.id);
@@ -255,8 +279,14 @@ impl World {
     }
 
     async fn change_key(&mut self, caller: &Caller, verb: &Verb) -> Result<(), Error> {
-        let (Verb::Update(at, _) | Verb::Rotate(at, _) | Verb::Reveal(at) | Verb::Expire(at) | Verb::Enable(at, _)
-        | Verb::Revoke(at) | Verb::Delete(at) | Verb::Undelete(at)) = verb
+        let (Verb::Update(at, _)
+        | Verb::Rotate(at, _)
+        | Verb::Reveal(at)
+        | Verb::Expire(at)
+        | Verb::Enable(at, _)
+        | Verb::Revoke(at)
+        | Verb::Delete(at)
+        | Verb::Undelete(at)) = verb
         else {
             panic!("not about a key: {verb:?}");
         };
@@ -269,8 +299,11 @@ impl World {
                 control.update_key(caller, &key, &edit, &options).await?;
             }
             Verb::Rotate(_, overlap_seconds) => {
-                let rotation =
-                    Rotation { overlap_seconds: *overlap_seconds, custom: None, secret: NewSecret::Generated };
+                let rotation = Rotation {
+                    overlap_seconds: *overlap_seconds,
+                    custom: None,
+                    secret: NewSecret::Generated,
+                };
                 let made = control.rotate_key(caller, &key, &rotation, &options).await?.done()?.value;
                 self.hold(&made.record.key, made.secret.unwrap().expose());
             }
@@ -326,7 +359,10 @@ impl World {
             }
             Verb::DropPrincipal(at) => {
                 let Some(id) = pick(&self.principals, *at).cloned() else { return Ok(()) };
-                self.node.control.delete_noun(caller, NounKind::Principal, &id, &WriteOptions::default()).await?;
+                self.node
+                    .control
+                    .delete_noun(caller, NounKind::Principal, &id, &WriteOptions::default())
+                    .await?;
                 self.principals.retain(|owner| *owner != id);
             }
             other => panic!("not about a principal: {other:?}"),
@@ -369,7 +405,11 @@ impl World {
                 Field::Addresses(list) => ("ip_allowlist", json!(list.map(|range| [range]))),
                 Field::Admin(admin) if !api => ("admin", admin.clone()),
                 Field::Grantable(grants) if !api => ("grantable", grants.clone()),
-                Field::Grants(_) | Field::Roles(_) | Field::Scope(_) | Field::Admin(_) | Field::Grantable(_) => {
+                Field::Grants(_)
+                | Field::Roles(_)
+                | Field::Scope(_)
+                | Field::Admin(_)
+                | Field::Grantable(_) => {
                     continue;
                 }
             };
