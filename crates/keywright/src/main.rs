@@ -31,6 +31,9 @@ fn main() -> ExitCode {
     let sources = cli::all_sources(&cli, &matches);
     let no_color = sources.environment.get("NO_COLOR").is_some_and(|value| !value.is_empty());
     let output = Output::new(cli.json, cli.color, no_color);
+    if let Err(error) = ambient::seal_memory() {
+        output.warn(&format!("core dumps could not be switched off, and would hold secrets: {error}"));
+    }
     if let Command::Completions { shell } = cli.command {
         return exit(Ok(commands::config::completions(output, shell)), output, false);
     }

@@ -4,6 +4,9 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
 
+/// A terminal that says it is narrower does not know, or cannot show a table anyway.
+const WIDTH_MIN: u16 = 40;
+
 /// Where and how answers are shown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
@@ -76,7 +79,11 @@ impl Output {
     /// How wide the terminal is; `None` when the answer goes elsewhere.
     #[expect(clippy::unused_self, reason = "whoever prints has been given the output")]
     pub(crate) fn width(self) -> Option<u16> {
-        io::stdout().is_terminal().then(|| comfy_table::Table::new().width()).flatten()
+        io::stdout()
+            .is_terminal()
+            .then(|| comfy_table::Table::new().width())
+            .flatten()
+            .filter(|width| *width >= WIDTH_MIN)
     }
 
     /// Whether there is somebody to ask.

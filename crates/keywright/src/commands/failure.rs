@@ -35,14 +35,17 @@ fn text(error: &anyhow::Error) -> String {
             let _ = write!(text, "\n       request {request}");
         }
     }
-    if let Some(hint) = error.downcast_ref::<Error>().and_then(hint) {
+    if let Some(hint) = error.downcast_ref::<Error>().and_then(|error| hint(error, &text)) {
         let _ = write!(text, "\n       {hint}");
     }
     text
 }
 
-fn hint(error: &Error) -> Option<&'static str> {
+fn hint(error: &Error, text: &str) -> Option<&'static str> {
     match error {
+        Error::Connect { .. } if text.contains("certificate") => {
+            Some("its certificate is not trusted here: SSL_CERT_FILE names the authority to trust")
+        }
         Error::Connect { .. } => {
             Some("is it running? `keywright serve` starts one; --server or KEYWRIGHT_SERVER names another")
         }

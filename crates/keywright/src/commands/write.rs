@@ -108,7 +108,7 @@ impl Session {
                 self.output.say(secret.expose());
             }
             (None, Some(path)) if secret.is_some() => {
-                self.output.note(&format!("its secret is in {}", path.display()))
+                self.output.note(&format!("its secret is in {}", path.display()));
             }
             (None, _) => self
                 .output

@@ -146,14 +146,15 @@ fn listening(settings: &Settings, findings: &mut Findings) {
     let (certificate, key) = (settings.path(&TLS_CERT), settings.path(&TLS_KEY));
     match (&certificate, &key) {
         (None, None) if address.ip().to_canonical().is_loopback() => {
-            findings.good("listen", format!("{address}, this machine only"))
+            findings.good("listen", format!("{address}, this machine only"));
         }
         (None, None) if settings.flag(&PLAINTEXT_OK) => {
             findings
                 .warning("listen", format!("{address} without TLS: something in front of it must end TLS"));
         }
         (None, None) => {
-            findings.problem("listen", format!("{address} needs --tls-cert and --tls-key, or --plaintext-ok"))
+            findings
+                .problem("listen", format!("{address} needs --tls-cert and --tls-key, or --plaintext-ok"));
         }
         (Some(_), Some(_)) => findings.good("listen", format!("{address} with TLS")),
         _ => findings.problem("listen", "tls-cert and tls-key go together"),

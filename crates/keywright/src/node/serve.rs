@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 use super::data::{Data, entropy};
 use super::master::{self, Place};
 use super::{logs, tasks};
-use crate::ambient::{SystemClock, SystemEntropy, seal_memory};
+use crate::ambient::{SystemClock, SystemEntropy};
 use crate::commands::{Outcome, Session};
 use crate::settings::{
     DIALECT, ENFORCE_TIMEOUT, FEED_RETENTION, LISTEN, PLAINTEXT_OK, Settings, TLS_CERT, TLS_KEY, dialect,
@@ -45,9 +45,6 @@ struct Bound {
 pub(crate) async fn serve(session: &Session) -> anyhow::Result<Outcome> {
     let settings = &session.settings;
     logs::begin(settings)?;
-    if let Err(error) = seal_memory() {
-        tracing::warn!(%error, "core dumps could not be switched off");
-    }
     // The directory first, so that a second server is told so; then the addresses, before anything is made in it.
     let file = SqliteFile::open(&master::data_dir(settings))?;
     let bound = listeners(settings).await?;

@@ -69,7 +69,7 @@ pub(crate) fn table(headers: &[&str], rows: Vec<Vec<Cell>>, width: Option<u16>, 
     for row in rows {
         table.add_row(row.into_iter().map(comfy));
     }
-    finish(&table)
+    finish(&mut table)
 }
 
 /// One noun: a field a line.
@@ -79,7 +79,7 @@ pub(crate) fn fields(rows: Vec<(&str, Cell)>, width: Option<u16>, color: bool) -
         let name = ComfyCell::new(name).fg(Color::DarkCyan);
         table.add_row([name, comfy(value)]);
     }
-    finish(&table)
+    finish(&mut table)
 }
 
 fn start(width: Option<u16>, color: bool) -> Table {
@@ -108,11 +108,16 @@ fn comfy(cell: Cell) -> ComfyCell {
     ComfyCell::new(cell.text).fg(color)
 }
 
-/// The preset pads every line; nobody wants to copy that.
-fn finish(table: &Table) -> String {
-    let lines: Vec<String> =
-        table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()).collect();
-    lines.join("\n")
+/// The style pads every cell on both sides; nobody wants to copy that.
+fn finish(table: &mut Table) -> String {
+    if let Some(first) = table.column_mut(0) {
+        first.set_padding((0, 1));
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join(
+        "
+",
+    )
 }
 
 #[cfg(test)]
@@ -147,7 +152,7 @@ key_2  x                                   revoked"
     #[test]
     fn colours_are_there_only_when_wanted() {
         let text = table(&["state"], vec![vec![Cell::state("revoked")]], None, true);
-        assert!(text.contains("\u{1b}[38;5;9m revoked"), "{text:?}");
+        assert!(text.contains("\u{1b}[38;5;9mrevoked"), "{text:?}");
         assert!(!table(&["state"], vec![vec![Cell::state("revoked")]], None, false).contains('\u{1b}'));
     }
 
