@@ -5,6 +5,14 @@
 //!
 //! Run with `cargo bench -p keywright-server`, `-- verify` or `-- update`. The two of a pair take turns, so that a noisy machine slows both.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a benchmark reads the clock, prints, and ends when its set-up fails"
+)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
@@ -26,7 +34,9 @@ const TURNS: usize = 3;
 async fn main() {
     let app = TestApp::start().await;
     let address = listen(keywright_server::router(app.state().clone())).await;
-    let wanted = |name: &str| std::env::args().all(|argument| !["verify", "update"].contains(&&*argument) || argument == name);
+    let wanted = |name: &str| {
+        std::env::args().all(|argument| !["verify", "update"].contains(&&*argument) || argument == name)
+    };
     if wanted("verify") {
         verify(&app, &address).await;
     }
@@ -53,7 +63,8 @@ async fn verify(app: &TestApp, address: &str) {
     let made = app.root("POST", "/v1/keys", json!({"name": "bench", "grants": grants})).await.json();
     let asker = json!({"name": "asker", "kind": "management", "grantable": [],
         "admin": {"actions": ["keys.verify"], "orgs": ["default"], "keyspaces": ["default"]}});
-    let asker = app.root("POST", "/v1/keys", asker).await.json()["secret"].as_str().expect("a secret").to_owned();
+    let asker =
+        app.root("POST", "/v1/keys", asker).await.json()["secret"].as_str().expect("a secret").to_owned();
     let body = json!({"secret": made["secret"], "action": "get", "resource": "devices/7/gps", "ip": "10.1.2.3", "cost": 1});
     let request = request("POST", "/v1/verify", address, &asker, &body);
     let answer = exchange(address, &request).await;
@@ -64,8 +75,8 @@ async fn verify(app: &TestApp, address: &str) {
     let baseline_request = self::request("POST", "/v1/verify", &baseline, &asker, &body);
     let (mut ours, mut theirs) = (0.0, 0.0);
     for _ in 0..TURNS {
-        theirs += load(&baseline, &[baseline_request.clone()]).await;
-        ours += load(address, &[request.clone()]).await;
+        theirs += load(&baseline, std::slice::from_ref(&baseline_request)).await;
+        ours += load(address, std::slice::from_ref(&request)).await;
     }
     report("POST /v1/verify, requests/s", ours, "axum handler that answers a constant", theirs, 0.8);
 }
@@ -104,8 +115,10 @@ async fn update(app: &TestApp, address: &str) {
         // Each request changes the key: a counter in its description makes every one a write.
         requests.push((path, 0_u64));
     }
-    let texts: Vec<Vec<u8>> =
-        requests.iter().map(|(path, _)| request("PATCH", path, address, ROOT, &json!({"description": "COUNTER-0000000000"}))).collect();
+    let texts: Vec<Vec<u8>> = requests
+        .iter()
+        .map(|(path, _)| request("PATCH", path, address, ROOT, &json!({"description": "COUNTER-0000000000"})))
+        .collect();
     let (mut ours, mut theirs) = (0.0, 0.0);
     for _ in 0..TURNS {
         theirs += bare_commits(row_bytes);
@@ -195,18 +208,24 @@ fn bare_commits(row_bytes: usize) -> f64 {
     let connection = rusqlite::Connection::open(directory.path().join("bare.db")).expect("a database");
     connection.pragma_update(None, "journal_mode", "WAL").expect("WAL");
     connection.pragma_update(None, "synchronous", "FULL").expect("FULL");
-    connection.execute_batch("CREATE TABLE row (id INTEGER PRIMARY KEY, body TEXT NOT NULL)").expect("a table");
+    connection
+        .execute_batch("CREATE TABLE row (id INTEGER PRIMARY KEY, body TEXT NOT NULL)")
+        .expect("a table");
     let (sender, receiver) = mpsc::sync_channel::<(u64, String, mpsc::SyncSender<()>)>(CLIENTS);
     let writer = std::thread::spawn(move || {
         while let Ok(first) = receiver.recv() {
             let group: Vec<_> = std::iter::once(first).chain(receiver.try_iter()).collect();
             connection.execute_batch("BEGIN IMMEDIATE").expect("begin");
             for (id, body, _) in &group {
-                let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO row VALUES (?1, ?2)").expect("a statement");
+                let mut statement = connection
+                    .prepare_cached("INSERT OR REPLACE INTO row VALUES (?1, ?2)")
+                    .expect("a statement");
                 statement.execute(rusqlite::params![id.cast_signed(), body]).expect("a row");
             }
             connection.execute_batch("COMMIT").expect("commit");
-            group.iter().for_each(|(_, _, answer)| answer.send(()).expect("a client waits"));
+            for (_, _, answer) in group {
+                answer.send(()).expect("a client waits");
+            }
         }
     });
     let start = Instant::now();
