@@ -58,15 +58,16 @@ impl Route {
     }
 }
 
-/// Open addressing with linear probing: runs end at an empty place, and a quarter of them are.
-#[derive(Clone, Debug, Default)]
-struct Shard {
-    places: Box<[Option<Record>]>,
-    used: usize,
-}
+/// Open addressing with linear probing: runs end at an empty place, and at least a quarter of them are.
+type Places = [Option<Record>];
 
+/// Shards where their pointers are, so that nothing else is read on the way to a record.
 #[derive(Clone, Debug)]
-struct Node([Arc<Shard>; FAN]);
+struct Node {
+    shards: [Arc<Places>; FAN],
+    /// How many records each has.
+    used: [usize; FAN],
+}
 
 /// All secrets that are found by digest.
 #[derive(Clone, Debug)]
@@ -77,10 +78,16 @@ pub(crate) struct Table {
 
 impl Default for Table {
     fn default() -> Self {
-        let shard = Arc::new(Shard::default());
-        let node = Arc::new(Node(std::array::from_fn(|_| Arc::clone(&shard))));
+        let empty: Arc<Places> = Arc::default();
+        let node = Arc::new(Node { shards: std::array::from_fn(|_| Arc::clone(&empty)), used: [0; FAN] });
         Self { nodes: Arc::new(std::array::from_fn(|_| Arc::clone(&node))), len: 0 }
     }
+}
+
+/// One shard while it is changed.
+struct ShardMut<'a> {
+    places: &'a mut Arc<Places>,
+    used: &'a mut usize,
 }
 
 impl Table {
@@ -88,13 +95,13 @@ impl Table {
         self.len
     }
 
-    fn shard(&self, route: Route) -> Option<&Shard> {
-        self.nodes.get(route.node())?.0.get(route.shard()).map(|shard| &**shard)
+    fn shard(&self, route: Route) -> Option<&Places> {
+        self.nodes.get(route.node())?.shards.get(route.shard()).map(|shard| &**shard)
     }
 
-    fn shard_mut(&mut self, route: Route) -> Option<&mut Shard> {
-        let node = Arc::make_mut(&mut self.nodes).get_mut(route.node())?;
-        Arc::make_mut(node).0.get_mut(route.shard()).map(Arc::make_mut)
+    fn shard_mut(&mut self, route: Route) -> Option<ShardMut<'_>> {
+        let node = Arc::make_mut(Arc::make_mut(&mut self.nodes).get_mut(route.node())?);
+        Some(ShardMut { places: node.shards.get_mut(route.shard())?, used: node.used.get_mut(route.shard())? })
     }
 
     /// The record of a digest, if `wanted` wants it.
@@ -102,8 +109,8 @@ impl Table {
     /// A miss reads and compares a record too, and `wanted` is asked about it: a secret that does not exist, one that
     /// is not wanted and one that is there cost the same.
     pub(crate) fn find(&self, digest: &Digest, wanted: impl Fn(&Record) -> bool) -> Option<&Record> {
-        let shard = self.shard(Route::of(digest))?;
-        let (behind, from) = shard.split(Route::of(digest));
+        let route = Route::of(digest);
+        let (behind, from) = split(self.shard(route)?, route);
         let mut compared = false;
         for place in from.iter().chain(behind) {
             let Some(record) = place else { break };
@@ -121,21 +128,21 @@ impl Table {
     /// The record in a seat.
     pub(crate) fn record(&self, route: Route, seat: u32) -> Option<&Record> {
         let shard = self.shard(route)?;
-        shard.places.get(shard.place_of(route, seat)?)?.as_ref()
+        shard.get(place_of(shard, route, seat)?)?.as_ref()
     }
 
     pub(crate) fn insert(&mut self, record: Record) {
         let route = Route::of(&record.digest);
-        let Some(shard) = self.shard_mut(route) else { return };
-        if let Some(place) = shard.place_of(route, record.seat).and_then(|place| shard.places.get_mut(place)) {
-            *place = Some(record);
+        let Some(mut shard) = self.shard_mut(route) else { return };
+        if let Some(place) = place_of(shard.places, route, record.seat) {
+            shard.set(place, Some(record));
             return;
         }
-        if (shard.used + 1) * 4 > shard.places.len() * 3 {
+        if (*shard.used + 1) * 4 > shard.places.len() * 3 {
             shard.rebuild();
         }
-        shard.put(record);
-        shard.used += 1;
+        *shard.used += 1;
+        put(Arc::make_mut(shard.places), record);
         self.len += 1;
     }
 
@@ -143,10 +150,10 @@ impl Table {
         if self.record(route, seat).is_none() {
             return;
         }
-        let Some(shard) = self.shard_mut(route) else { return };
-        if let Some(place) = shard.place_of(route, seat).and_then(|place| shard.places.get_mut(place)) {
-            *place = None;
-            shard.used -= 1;
+        let Some(mut shard) = self.shard_mut(route) else { return };
+        if let Some(place) = place_of(shard.places, route, seat) {
+            shard.set(place, None);
+            *shard.used -= 1;
             // What was pushed behind it must be found again.
             shard.rebuild();
             self.len -= 1;
@@ -155,39 +162,46 @@ impl Table {
 
     /// How many bytes the table takes, policies and counters apart.
     pub(crate) fn bytes(&self) -> usize {
-        let shards = self.nodes.iter().flat_map(|node| &node.0).filter(|shard| shard.used > 0);
-        shards.map(|shard| size_of_val(&*shard.places) + size_of::<Shard>() + 16).sum::<usize>() + FAN * size_of::<Node>()
+        let shards = self.nodes.iter().flat_map(|node| &node.shards).filter(|shard| !shard.is_empty());
+        shards.map(|shard| size_of_val(&**shard) + size_of::<Record>()).sum::<usize>() + FAN * size_of::<Node>()
     }
 }
 
-impl Shard {
-    /// The places before a route's start, and those from there on.
-    fn split(&self, route: Route) -> (&[Option<Record>], &[Option<Record>]) {
-        let start = route.start(self.places.len());
-        self.places.split_at_checked(start).unwrap_or_default()
-    }
-
-    fn place_of(&self, route: Route, seat: u32) -> Option<usize> {
-        let (behind, from) = self.split(route);
-        let (start, total) = (behind.len(), self.places.len());
-        let run = from.iter().chain(behind).map_while(Option::as_ref);
-        let nth = run.enumerate().find(|(_, record)| record.seat == seat)?.0;
-        Some((start + nth) % total)
-    }
-
-    fn put(&mut self, record: Record) {
-        let start = Route::of(&record.digest).start(self.places.len());
-        let (behind, from) = self.places.split_at_mut(start);
-        if let Some(free) = from.iter_mut().chain(behind).find(|place| place.is_none()) {
-            *free = Some(record);
+impl ShardMut<'_> {
+    fn set(&mut self, place: usize, record: Option<Record>) {
+        if let Some(held) = Arc::make_mut(self.places).get_mut(place) {
+            *held = record;
         }
     }
 
     /// Puts everything where it belongs, with room for an eighth more before the next time.
     fn rebuild(&mut self) {
-        let places = self.used * 3 / 2 + 2;
-        let old = std::mem::replace(&mut self.places, (0..places).map(|_| None).collect());
-        old.into_iter().flatten().for_each(|record| self.put(record));
+        let mut places: Vec<Option<Record>> = (0..*self.used * 3 / 2 + 2).map(|_| None).collect();
+        match Arc::get_mut(self.places) {
+            Some(old) => old.iter_mut().filter_map(Option::take).for_each(|record| put(&mut places, record)),
+            None => self.places.iter().flatten().for_each(|record| put(&mut places, record.clone())),
+        }
+        *self.places = places.into();
+    }
+}
+
+/// The places before a route's start, and those from there on.
+fn split(places: &Places, route: Route) -> (&Places, &Places) {
+    places.split_at_checked(route.start(places.len())).unwrap_or_default()
+}
+
+fn place_of(places: &Places, route: Route, seat: u32) -> Option<usize> {
+    let (behind, from) = split(places, route);
+    let run = from.iter().chain(behind).map_while(Option::as_ref);
+    let nth = run.enumerate().find(|(_, record)| record.seat == seat)?.0;
+    Some((behind.len() + nth) % places.len())
+}
+
+fn put(places: &mut Places, record: Record) {
+    let start = Route::of(&record.digest).start(places.len());
+    let (behind, from) = places.split_at_mut(start);
+    if let Some(free) = from.iter_mut().chain(behind).find(|place| place.is_none()) {
+        *free = Some(record);
     }
 }
 
