@@ -8,10 +8,6 @@ use keywright_model::change::Batch;
 use keywright_model::revision::Revision;
 use keywright_store::{Store, StoreError};
 use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
-
-/// How many hints a slow follower may lag behind before it is told to look for itself.
-const HINTS_MAX: usize = 1_024;
 
 /// Adapts a store to the feed's [`Source`].
 pub struct StoreSource {
@@ -46,21 +42,6 @@ impl Source for StoreSource {
     }
 
     fn hints(&self) -> broadcast::Receiver<Hint> {
-        let mut committed = self.store.committed();
-        let (hints, receiver) = broadcast::channel(HINTS_MAX);
-        // Ends with the store, or with the follower.
-        tokio::spawn(async move {
-            loop {
-                let hint = match committed.recv().await {
-                    Ok(batch) => Some(batch),
-                    Err(RecvError::Lagged(_)) => None,
-                    Err(RecvError::Closed) => return,
-                };
-                if hints.send(hint).is_err() {
-                    return;
-                }
-            }
-        });
-        receiver
+        self.store.committed()
     }
 }

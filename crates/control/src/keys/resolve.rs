@@ -62,13 +62,20 @@ impl Control {
             });
             (admin.orgs, admin.keyspaces) = self.resolve_reach(caller, &reach, kept, &mut faults).await?;
         }
-        self.check_references(caller, &spec, new_owner.as_ref(), &mut faults).await?;
+        // What a key refers to stays there while it does.
+        let same = before.filter(|before| refers_to_the_same(&before.key.spec, &spec));
+        if same.is_none() {
+            self.check_references(caller, &spec, new_owner.as_ref(), &mut faults).await?;
+        }
         check_policy(keyspace, &spec, before.map(|before| &before.key.spec), self.clock.now(), &mut faults);
         faults.into_result()?;
-        let mut around = self.surroundings(keyspace.id, &spec).await?;
-        if let Some(before) = before {
-            around = around.judged_with(&before.around);
-        }
+        let mut around = match (same, before) {
+            (Some(same), _) => same.around.clone(),
+            (None, Some(before)) => {
+                self.surroundings(keyspace.id, &spec).await?.judged_with(&before.around)
+            }
+            (None, None) => self.surroundings(keyspace.id, &spec).await?,
+        };
         if new_owner.is_some() {
             around.owner.clone_from(&new_owner);
         }
@@ -235,6 +242,10 @@ impl Control {
         let visible = found.iter().filter(|keyspace| caller.reaches_in(keyspace.org, keyspace.id));
         Ok(visible.map(|keyspace| keyspace.id).collect())
     }
+}
+
+fn refers_to_the_same(before: &KeySpec, after: &KeySpec) -> bool {
+    before.owner == after.owner && before.roles == after.roles && before.plans == after.plans
 }
 
 /// The noun of an old reach that a text names by identifier.
