@@ -1,6 +1,6 @@
 //! `keywright verify` and `keywright whoami`.
 
-use keywright_client::{Check, VerifyRequest};
+use keywright_client::{Check, Key, VerifyRequest};
 
 use super::{Outcome, Session};
 use crate::cli::VerifyArgs;
@@ -37,7 +37,11 @@ pub(crate) async fn whoami(session: &Session) -> anyhow::Result<Outcome> {
     if session.output.json {
         session.output.say_json(&answer);
     } else {
-        session.output.say(&render::noun::object(&answer, session.layout()));
+        let key = answer.get("key").and_then(|key| serde_json::from_value::<Key>(key.clone()).ok());
+        session.output.say(&match key {
+            Some(key) => render::key::key(&key, session.layout()),
+            None => render::noun::object(&answer, session.layout()),
+        });
     }
     Ok(Outcome::Done)
 }

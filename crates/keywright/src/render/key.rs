@@ -4,7 +4,7 @@ use keywright_client::{Key, OwnGrants, Verdict};
 use keywright_model::time::Timestamp;
 
 use super::age::{age_of, moment};
-use super::table::{Cell, Tone, fields, table};
+use super::table::{Cell, Tone, fields, fitted};
 use crate::output::Paint;
 use crate::parse::grant::show_grant;
 use crate::parse::limit::{show_limit, show_quota};
@@ -44,7 +44,8 @@ pub(crate) fn keys(keys: &[Key], layout: Layout) -> String {
             joined(key.labels.iter().map(|(name, value)| format!("{name}={value}")), " ").into(),
         ]
     });
-    table(&headers, rows.collect(), layout.width, layout.paint.on)
+    let expendable = ["labels", "keyspace", "last used", "number", "secret", "expires"];
+    fitted(&headers, rows.collect(), &expendable, layout.width, layout.paint.on)
 }
 
 /// One key, a field a line; what is not set is left out.

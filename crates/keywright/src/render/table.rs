@@ -72,6 +72,44 @@ pub(crate) fn table(headers: &[&str], rows: Vec<Vec<Cell>>, width: Option<u16>, 
     finish(&mut table)
 }
 
+/// The same, without the columns of `expendable`, in their order, that do not fit side by side.
+pub(crate) fn fitted(
+    headers: &[&str],
+    rows: Vec<Vec<Cell>>,
+    expendable: &[&str],
+    width: Option<u16>,
+    color: bool,
+) -> String {
+    let mut kept: Vec<usize> = (0..headers.len()).collect();
+    let widths: Vec<usize> =
+        headers.iter().enumerate().map(|(at, header)| column_width(header, &rows, at)).collect();
+    let needed =
+        |kept: &[usize]| kept.iter().filter_map(|at| widths.get(*at)).map(|width| width + GAP).sum::<usize>();
+    for name in expendable {
+        if width.is_none_or(|width| needed(&kept) <= usize::from(width) + GAP) {
+            break;
+        }
+        kept.retain(|at| headers.get(*at) != Some(name));
+    }
+    let shown: Vec<&str> = kept.iter().filter_map(|at| headers.get(*at).copied()).collect();
+    let rows = rows.into_iter().map(|row| {
+        row.into_iter().enumerate().filter(|(at, _)| kept.contains(at)).map(|(_, cell)| cell).collect()
+    });
+    table(&shown, rows.collect(), width, color)
+}
+
+/// What stands between two columns.
+const GAP: usize = 2;
+
+fn column_width(header: &str, rows: &[Vec<Cell>], at: usize) -> usize {
+    let widths = rows
+        .iter()
+        .filter_map(|row| row.get(at))
+        .flat_map(|cell| cell.text.lines())
+        .map(|line| line.chars().count());
+    widths.chain([header.chars().count()]).max().unwrap_or_default()
+}
+
 /// One noun: a field a line.
 pub(crate) fn fields(rows: Vec<(&str, Cell)>, width: Option<u16>, color: bool) -> String {
     let mut table = start(width, color);
@@ -147,6 +185,18 @@ key_2  x                                   revoked"
     fn a_table_fits_a_narrow_terminal() {
         let text = table(&["id", "name", "state"], rows(), Some(36), false);
         assert!(text.lines().all(|line| line.chars().count() <= 36) && text.lines().count() > 3, "{text}");
+    }
+
+    #[test]
+    fn columns_that_can_be_spared_go_before_anything_is_wrapped() {
+        let headers = ["id", "name", "state"];
+        let text = fitted(&headers, rows(), &["name", "id"], Some(36), false);
+        assert_eq!(text, "ID     STATE\nkey_1  active\nkey_2  revoked");
+        let exact =
+            table(&headers, rows(), None, false).lines().map(|line| line.chars().count()).max().unwrap();
+        let exact = u16::try_from(exact).unwrap();
+        assert!(fitted(&headers, rows(), &["name"], Some(exact), false).starts_with("ID     NAME"));
+        assert!(fitted(&headers, rows(), &["name"], Some(exact - 1), false).starts_with("ID     STATE"));
     }
 
     #[test]
