@@ -1,11 +1,11 @@
 //! TLS from PEM files.
 
-use std::fs::File;
-use std::io::{self, BufReader};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
@@ -52,21 +52,20 @@ pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let chain: Result<Vec<_>, _> = rustls_pemfile::certs(&mut open(path)?).collect();
-    let chain = chain.map_err(|source| TlsError::File { path: path.to_owned(), source })?;
-    if chain.is_empty() {
-        return Err(TlsError::Empty { path: path.to_owned(), what: "certificate" });
+    let pem = read(path)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match chain {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        Ok(_) | Err(_) => Err(TlsError::Empty { path: path.to_owned(), what: "certificate" }),
     }
-    Ok(chain)
 }
 
 fn key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let key = rustls_pemfile::private_key(&mut open(path)?);
-    let key = key.map_err(|source| TlsError::File { path: path.to_owned(), source })?;
-    key.ok_or_else(|| TlsError::Empty { path: path.to_owned(), what: "private key" })
+    let pem = zeroize::Zeroizing::new(read(path)?);
+    let missing = |_| TlsError::Empty { path: path.to_owned(), what: "private key" };
+    PrivateKeyDer::from_pem_slice(&pem).map_err(missing)
 }
 
-fn open(path: &Path) -> Result<BufReader<File>, TlsError> {
-    let file = File::open(path).map_err(|source| TlsError::File { path: path.to_owned(), source })?;
-    Ok(BufReader::new(file))
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(|source| TlsError::File { path: path.to_owned(), source })
 }
