@@ -71,9 +71,7 @@ impl Control {
         faults.into_result()?;
         let mut around = match (same, before) {
             (Some(same), _) => same.around.clone(),
-            (None, Some(before)) => {
-                self.surroundings(keyspace.id, &spec).await?.judged_with(&before.around)
-            }
+            (None, Some(before)) => self.surroundings(keyspace.id, &spec).await?.judged_with(&before.around),
             (None, None) => self.surroundings(keyspace.id, &spec).await?,
         };
         if new_owner.is_some() {

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use keywright_model::admin::AdminAction;
 use keywright_model::id::KeyId;
 use keywright_model::key::{Key, Rights};
 use keywright_model::time::Timestamp;
@@ -17,7 +18,7 @@ use crate::setup::{create, secret_of};
 use crate::world::{Call, World, admin, call, grants};
 
 const CASES: u32 = 64;
-const CALLS_MAX: usize = 40;
+const CALLS_MAX: usize = 80;
 
 /// What somebody may do: to Keywright, and what they may hand out.
 struct Ceiling {
@@ -83,8 +84,11 @@ async fn attack(body: Value, calls: Vec<Call>, made: &AtomicUsize) -> Result<(),
     let Rights::Management { admin, grantable } = &before.keys[&itself].spec.rights else {
         panic!("no manager")
     };
+    // Only root hands the lease out.
+    let mut handed = admin.clone();
+    handed.actions.listed.remove(&AdminAction::FeedLease);
     let (reach, grantable) = (admin.clone(), grant_points(grantable));
-    let ceiling = Ceiling { admin: before.admin(admin), grantable, reach };
+    let ceiling = Ceiling { admin: before.admin(&handed), grantable, reach };
     for call in calls {
         if world.call(&call).await.is_err() {
             continue;
