@@ -133,7 +133,10 @@ impl Following {
         loop {
             let have = self.verifier.revision();
             let Some(batches) = self.source.batches_after(have, PAGE).await? else {
-                tracing::warn!(revision = have.0, "the feed does not reach back to here: loading everything anew");
+                tracing::warn!(
+                    revision = have.0,
+                    "the feed does not reach back to here: loading everything anew"
+                );
                 return self.reload().await;
             };
             let full = batches.len() >= PAGE;

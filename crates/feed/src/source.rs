@@ -32,7 +32,11 @@ pub trait Source: Send + Sync + 'static {
     /// Everything at one revision.
     async fn snapshot(&self) -> Result<Snapshot, SourceError>;
     /// The batches after a revision, oldest first, at most `limit`; `None` when they no longer reach back that far.
-    async fn batches_after(&self, revision: Revision, limit: usize) -> Result<Option<Vec<Batch>>, SourceError>;
+    async fn batches_after(
+        &self,
+        revision: Revision,
+        limit: usize,
+    ) -> Result<Option<Vec<Batch>>, SourceError>;
     /// Hints, sent after each commit. They may be lost, repeated or out of order.
     fn hints(&self) -> broadcast::Receiver<Hint>;
 }

@@ -5,7 +5,12 @@
 //! `cargo bench -p keywright-verifier` prints a line for each size.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a benchmark stops at the first surprise")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a benchmark stops at the first surprise"
+)]
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 #![expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "figures for people")]
 
@@ -24,7 +29,9 @@ use keywright_model::key::Rights;
 use keywright_model::revision::{Incarnation, Revision};
 use keywright_verifier::{Check, Credential, Decided, Lease, Request, Verifier};
 
-use crate::fixture::{about, at, batch, grant, key, key_with, limit, now, pepper, plain, secret_of, tenancy, verifier_with};
+use crate::fixture::{
+    about, at, batch, grant, key, key_with, limit, now, pepper, plain, secret_of, tenancy, verifier_with,
+};
 
 const CALLS: usize = 50_000;
 const ROUNDS: usize = 41;
@@ -43,7 +50,8 @@ fn change(n: u128, kind: Kind) -> Change {
     if kind == Kind::Full {
         key.spec.expires_at = Some(now(1_000_000).wall);
         key.spec.ip_allowlist = Some(vec!["10.0.0.0/8".parse().unwrap(), "127.0.0.1".parse().unwrap()]);
-        key.spec.rights = Rights::Api { grants: Some(vec![grant(Effect::Allow, "get", "devices/39456825/**")]) };
+        key.spec.rights =
+            Rights::Api { grants: Some(vec![grant(Effect::Allow, "get", "devices/39456825/**")]) };
         key.spec.limits = vec![limit("burst", 1_000_000, 1)];
     }
     // As in the text of a generated secret: 41 characters.
@@ -78,7 +86,9 @@ fn load(count: u128, kind: Kind) -> Verifier {
     let seconds = start.elapsed().as_secs_f64();
     let resident = resident_bytes().saturating_sub(before) as f64 / count as f64;
     let own = verifier.size().bytes as f64 / count as f64;
-    println!("  loaded in {seconds:.2} s (keys made on the way); {own:.0} bytes a key in the index, {resident:.0} resident");
+    println!(
+        "  loaded in {seconds:.2} s (keys made on the way); {own:.0} bytes a key in the index, {resident:.0} resident"
+    );
     verifier
 }
 
@@ -128,7 +138,9 @@ fn measure(count: u128, kind: Kind, name: &str) {
     for (which, at) in [("least", 0), ("median", ROUNDS / 2)] {
         let (verify, floor) = (ranked(&mut verify, at), ranked(&mut floor, at));
         let ratio = verify / floor;
-        println!("  {which}: verify {verify:.0} ns; SHA-256 + HMAC-SHA-256 + one read {floor:.0} ns; ratio {ratio:.2}");
+        println!(
+            "  {which}: verify {verify:.0} ns; SHA-256 + HMAC-SHA-256 + one read {floor:.0} ns; ratio {ratio:.2}"
+        );
     }
     apply_some(&verifier, count, kind);
 }

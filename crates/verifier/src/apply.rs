@@ -11,6 +11,7 @@ use keywright_model::key::{Key, KeySecret, SecretMaterial};
 use keywright_model::noun::{Keyspace, Org, Plan, Principal};
 use keywright_model::time::Timestamp;
 
+use crate::Unseal;
 use crate::directory::{KeyspaceRow, OrgRow, OwnerRow, PlanRow, placed};
 use crate::limits::{CompiledLimit, LimitCells};
 use crate::meters::{Meters, PlanCells, PlanMeters};
@@ -20,7 +21,6 @@ use crate::seats::{self, KeyIds, Seat, Seats};
 use crate::state::State;
 use crate::table::{Record, Route};
 use crate::terms::{Places, Policies};
-use crate::Unseal;
 
 /// What only the writer knows.
 #[derive(Default)]
@@ -105,7 +105,8 @@ impl Applying<'_> {
                 Arc::make_mut(&mut self.next.directory.owners).set(place, None);
             }
             Change::RoleChanged(role) => {
-                let (place, grants) = (self.writer.roles.of(role.id), self.writer.policies.grants(&role.spec.grants));
+                let (place, grants) =
+                    (self.writer.roles.of(role.id), self.writer.policies.grants(&role.spec.grants));
                 Arc::make_mut(&mut self.next.directory.roles).set(place, Some(grants));
             }
             Change::RoleDeleted(_, id) => {
@@ -141,7 +142,8 @@ impl Applying<'_> {
         let limits: Box<[CompiledLimit]> = spec.limits.iter().map(CompiledLimit::new).collect();
         let quota = spec.quota.as_ref().map(CompiledQuota::new);
         let before = self.previous.directory.owners.at(place);
-        let before = before.map(|row| Before { limits: &row.limits, meters: row.meters.as_ref(), seat: None });
+        let before =
+            before.map(|row| Before { limits: &row.limits, meters: row.meters.as_ref(), seat: None });
         let subject = QuotaSubject::Principal(principal.id);
         let meters = self.meters(before.as_ref(), (&limits, quota.is_some(), subject), Box::default());
         let row = OwnerRow {
@@ -174,11 +176,11 @@ impl Applying<'_> {
             chain.push(place);
             place = seat.next();
         }
-        let pairs = self.writer.access_ids.get(&id).and_then(|access_id| self.previous.pairs.secrets(access_id));
+        let pairs =
+            self.writer.access_ids.get(&id).and_then(|access_id| self.previous.pairs.secrets(access_id));
         let pairs = pairs.map_or(&[][..], |pairs| pairs);
-        let by_digest = chain.iter().find_map(|place| {
-            self.previous.table.record(self.seats.at(*place)?.route(), *place)
-        });
+        let by_digest =
+            chain.iter().find_map(|place| self.previous.table.record(self.seats.at(*place)?.route(), *place));
         let record = by_digest.or_else(|| pairs.first().map(|pair| &pair.record));
         Was { seats: chain, record, pairs }
     }
@@ -235,12 +237,18 @@ impl Applying<'_> {
         if Self::counts_in_seat(key, old, limits) {
             return None;
         }
-        let before = old.map(|record| Before { limits: &record.terms.limits.limits, meters: record.meters.as_ref(), seat: self.seats.at(record.seat) });
-        let old_plans = before.as_ref().and_then(|before| before.meters).map_or(&[][..], |meters| &meters.plans);
+        let before = old.map(|record| Before {
+            limits: &record.terms.limits.limits,
+            meters: record.meters.as_ref(),
+            seat: self.seats.at(record.seat),
+        });
+        let old_plans =
+            before.as_ref().and_then(|before| before.meters).map_or(&[][..], |meters| &meters.plans);
         let bound = key.spec.plans.iter().zip(&places.plans).map(|(id, place)| {
             let kept = old_plans.iter().find(|old| old.plan == *place).map(|old| Arc::clone(&old.cells));
             let cells = kept.unwrap_or_else(|| {
-                let row = self.next.directory.plans.at(*place).or_else(|| previous.directory.plans.at(*place));
+                let row =
+                    self.next.directory.plans.at(*place).or_else(|| previous.directory.plans.at(*place));
                 let quota = self.writer.quota_cell(QuotaSubject::PlanOfKey(*id, key.id));
                 let places = row.and_then(|row| row.limits.iter().map(|(_, place)| place + 1).max());
                 Arc::new(PlanCells { limits: LimitCells::with_room_for(places.unwrap_or(0)), quota })
@@ -296,7 +304,9 @@ impl Applying<'_> {
     fn seat(&self, key: KeyId, secret: &KeySecret, route: Route, old: &[u32]) -> Option<u32> {
         let mut before = None;
         for place in old {
-            let Some(seat) = self.seats.at(*place).filter(|seat| seat.secret() == secret.id) else { continue };
+            let Some(seat) = self.seats.at(*place).filter(|seat| seat.secret() == secret.id) else {
+                continue;
+            };
             if seat.route() == route {
                 return Some(*place);
             }
@@ -328,7 +338,9 @@ impl Applying<'_> {
         });
         let weak = material.argon2.as_deref().map(|argon2| {
             let kept = old.and_then(|old| old.weak.clone()).filter(|weak| &*weak.argon2 == argon2);
-            kept.unwrap_or_else(|| Arc::new(Weak { argon2: argon2.into(), proven: std::sync::OnceLock::new() }))
+            kept.unwrap_or_else(|| {
+                Arc::new(Weak { argon2: argon2.into(), proven: std::sync::OnceLock::new() })
+            })
         });
         PairSecret { id: secret.id, record, digest: material.digest, weak, signing }
     }

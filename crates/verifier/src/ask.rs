@@ -108,6 +108,8 @@ impl<'a> Asked<'a> {
 
     /// Whether keys of this keyspace exist for the asker.
     pub fn includes(&self, org: OrgId, keyspace: KeyspaceId) -> bool {
-        self.org.is_none_or(|own| own == org) && self.only.is_none_or(|only| only == keyspace) && self.reach.includes(keyspace)
+        self.org.is_none_or(|own| own == org)
+            && self.only.is_none_or(|only| only == keyspace)
+            && self.reach.includes(keyspace)
     }
 }

@@ -51,7 +51,9 @@ impl<T> Rows<T> {
         while self.chunks.len() <= place / CHUNK {
             self.chunks.push(Arc::new(Chunk(vec![None; CHUNK])));
         }
-        if let Some(slot) = self.chunks.get_mut(place / CHUNK).and_then(|chunk| Arc::make_mut(chunk).0.get_mut(place % CHUNK)) {
+        if let Some(slot) =
+            self.chunks.get_mut(place / CHUNK).and_then(|chunk| Arc::make_mut(chunk).0.get_mut(place % CHUNK))
+        {
             *slot = row;
         }
     }
@@ -104,7 +106,8 @@ pub(crate) struct PlanRow {
 /// Places for a plan's limits: names keep theirs, new ones get free ones.
 pub(crate) fn placed(limits: Vec<CompiledLimit>, before: Option<&PlanRow>) -> Box<[(CompiledLimit, usize)]> {
     let old = before.map_or(&[][..], |row| &row.limits);
-    let kept = |limit: &CompiledLimit| old.iter().find(|(was, _)| was.name == limit.name).map(|(_, place)| *place);
+    let kept =
+        |limit: &CompiledLimit| old.iter().find(|(was, _)| was.name == limit.name).map(|(_, place)| *place);
     let mut taken: Vec<usize> = limits.iter().filter_map(kept).collect();
     let mut placed = Vec::with_capacity(limits.len());
     for limit in limits {

@@ -214,7 +214,8 @@ impl Verifier {
         let (next, at) = (State::clone(&previous), batch.at.unix_ms());
         let (seats, unseal) = (&self.seats, &self.unseal);
         let writer = &mut *writer;
-        let mut applying = Applying { writer, seats, unseal, previous: &previous, next, at, loaded_ids: None };
+        let mut applying =
+            Applying { writer, seats, unseal, previous: &previous, next, at, loaded_ids: None };
         batch.changes.iter().for_each(|change| applying.change(change));
         let mut next = applying.next;
         next.at = Some(Position { incarnation, revision: batch.revision });
@@ -224,12 +225,18 @@ impl Verifier {
 
     /// Replaces everything by a snapshot. Counters, last uses and proofs of what is still there are kept, and readers
     /// answer by the old state until all of the new one is there.
-    pub fn load(&self, changes: impl IntoIterator<Item = Change>, revision: Revision, incarnation: Incarnation) {
+    pub fn load(
+        &self,
+        changes: impl IntoIterator<Item = Change>,
+        revision: Revision,
+        incarnation: Incarnation,
+    ) {
         let mut writer = self.writer();
         let previous = self.state.load_full();
         let (seats, unseal, next) = (&self.seats, &self.unseal, State::default());
         let (at, loaded_ids) = (i64::MIN, Some(KeyIds::default()));
-        let mut applying = Applying { writer: &mut writer, seats, unseal, previous: &previous, next, at, loaded_ids };
+        let mut applying =
+            Applying { writer: &mut writer, seats, unseal, previous: &previous, next, at, loaded_ids };
         for change in changes {
             applying.change(&change);
         }

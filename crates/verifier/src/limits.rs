@@ -35,8 +35,11 @@ impl CompiledLimit {
     pub(crate) fn new(limit: &Limit) -> Self {
         let per_ticks = u64::from(limit.per_seconds.max(1)) * TICKS_PER_SECOND;
         let max = limit.max.max(1);
-        let (unit, capacity) =
-            if max > per_ticks { (0, per_ticks) } else { (per_ticks.div_ceil(max), per_ticks.div_ceil(max) * max) };
+        let (unit, capacity) = if max > per_ticks {
+            (0, per_ticks)
+        } else {
+            (per_ticks.div_ceil(max), per_ticks.div_ceil(max) * max)
+        };
         Self { name: limit.name.as_str().into(), max, per_ticks, unit, capacity }
     }
 
@@ -57,7 +60,8 @@ impl CompiledLimit {
         if let Some(units) = ticks.checked_div(self.unit) {
             return units;
         }
-        u64::try_from(u128::from(ticks) * u128::from(self.max) / u128::from(self.per_ticks)).unwrap_or(self.max)
+        u64::try_from(u128::from(ticks) * u128::from(self.max) / u128::from(self.per_ticks))
+            .unwrap_or(self.max)
     }
 
     /// The same use of another limit, in ticks of this one.

@@ -53,7 +53,12 @@ pub(crate) enum Charged {
 
 impl<'a> Charges<'a> {
     /// Adds a list of limits and a quota with their counters.
-    pub(crate) fn add(&mut self, limits: &'a [CompiledLimit], quota: Option<&'a CompiledQuota>, meters: &'a Meters) {
+    pub(crate) fn add(
+        &mut self,
+        limits: &'a [CompiledLimit],
+        quota: Option<&'a CompiledQuota>,
+        meters: &'a Meters,
+    ) {
         for (place, limit) in limits.iter().enumerate() {
             if let Some(cell) = meters.limits.at(place) {
                 self.limits.push((limit, cell));

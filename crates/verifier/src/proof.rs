@@ -78,13 +78,19 @@ impl<'a> Asking<'a> {
         Decided::Deferred(Deferred::WeakSecret(WeakSecret {
             argon2: Arc::clone(argon2),
             others: candidates.filter_map(|secret| secret.weak.clone()).collect(),
-            key: first.and_then(|secret| self.verifier.seats.at(secret.record.seat)).map(crate::seats::Seat::key),
+            key: first
+                .and_then(|secret| self.verifier.seats.at(secret.record.seat))
+                .map(crate::seats::Seat::key),
             weak,
         }))
     }
 
     /// A signed request: which of the key's secrets signed it, newest first.
-    pub(crate) fn signed(&self, access_id: &str, check: &dyn Fn(&[u8]) -> Result<(), SignatureDenial>) -> Decided {
+    pub(crate) fn signed(
+        &self,
+        access_id: &str,
+        check: &dyn Fn(&[u8]) -> Result<(), SignatureDenial>,
+    ) -> Decided {
         let Some(secrets) = self.secrets(access_id) else {
             // The result cannot matter.
             std::hint::black_box(check(DUMMY_SECRET).is_ok());

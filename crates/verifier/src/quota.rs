@@ -187,7 +187,8 @@ impl QuotaCell {
         let _turn = self.crediting.lock().unwrap_or_else(PoisonError::into_inner);
         let start = block.period.start.unix_ms();
         let end = block.period.end.map_or(i64::MAX, Timestamp::unix_ms);
-        let same = self.tag.load(Ordering::Acquire) == block.tag && self.start.load(Ordering::Acquire) == start;
+        let same =
+            self.tag.load(Ordering::Acquire) == block.tag && self.start.load(Ordering::Acquire) == start;
         if !same {
             if self.tag.load(Ordering::Acquire) == block.tag && start < self.start.load(Ordering::Acquire) {
                 // It came after its period: what it granted is lost with that period.

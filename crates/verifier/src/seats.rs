@@ -140,7 +140,9 @@ impl Seats {
     pub(crate) fn touch(&self, place: u32, at: Timestamp) {
         let (segment_place, in_segment) = (place as usize / SEATS, place as usize % SEATS);
         let Some(segment) = self.segments.get(segment_place).and_then(OnceLock::get) else { return };
-        let (Some(seat), Ok(ms)) = (segment.seats.get(in_segment), u64::try_from(at.unix_ms())) else { return };
+        let (Some(seat), Ok(ms)) = (segment.seats.get(in_segment), u64::try_from(at.unix_ms())) else {
+            return;
+        };
         if seat.last_used.load(Ordering::Relaxed) >= ms {
             return;
         }

@@ -101,7 +101,10 @@ impl Table {
 
     fn shard_mut(&mut self, route: Route) -> Option<ShardMut<'_>> {
         let node = Arc::make_mut(Arc::make_mut(&mut self.nodes).get_mut(route.node())?);
-        Some(ShardMut { places: node.shards.get_mut(route.shard())?, used: node.used.get_mut(route.shard())? })
+        Some(ShardMut {
+            places: node.shards.get_mut(route.shard())?,
+            used: node.used.get_mut(route.shard())?,
+        })
     }
 
     /// The record of a digest, if `wanted` wants it.
@@ -163,7 +166,8 @@ impl Table {
     /// How many bytes the table takes, policies and counters apart.
     pub(crate) fn bytes(&self) -> usize {
         let shards = self.nodes.iter().flat_map(|node| &node.shards).filter(|shard| !shard.is_empty());
-        shards.map(|shard| size_of_val(&**shard) + size_of::<Record>()).sum::<usize>() + FAN * size_of::<Node>()
+        shards.map(|shard| size_of_val(&**shard) + size_of::<Record>()).sum::<usize>()
+            + FAN * size_of::<Node>()
     }
 }
 
@@ -211,7 +215,8 @@ fn is_digest(record: &Record, digest: &Digest) -> bool {
     let (given, _) = digest.0.as_chunks::<8>();
     // One comparison of all the differences: as constant in time as four.
     let pairs = held.iter().zip(given);
-    let differences = pairs.fold(0, |sum, (held, given)| sum | u64::from_ne_bytes(*held) ^ u64::from_ne_bytes(*given));
+    let differences =
+        pairs.fold(0, |sum, (held, given)| sum | u64::from_ne_bytes(*held) ^ u64::from_ne_bytes(*given));
     differences.ct_eq(&0).into()
 }
 

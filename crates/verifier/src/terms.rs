@@ -117,7 +117,13 @@ impl Policies {
     }
 
     /// The terms of one secret of a key, as they stand at a batch's time (see [`secret_ends`]).
-    pub(crate) fn terms(&mut self, key: &Arc<Key>, secret: &KeySecret, places: &Places, at: i64) -> Arc<Terms> {
+    pub(crate) fn terms(
+        &mut self,
+        key: &Arc<Key>,
+        secret: &KeySecret,
+        places: &Places,
+        at: i64,
+    ) -> Arc<Terms> {
         let spec = &key.spec;
         let ended = key.revocation.is_some() || key.deleted_at.is_some();
         let is_newest = key.current_secret().is_some_and(|newest| newest.id == secret.id);
@@ -186,7 +192,11 @@ impl Policies {
 
     fn notes(&mut self, labels: &BTreeMap<String, String>, metadata: &Map<String, Value>) -> Arc<Notes> {
         // As text, because an object's own hash does not tell orders apart, and readers are shown the order.
-        let text = if metadata.is_empty() { String::new() } else { serde_json::to_string(metadata).unwrap_or_default() };
+        let text = if metadata.is_empty() {
+            String::new()
+        } else {
+            serde_json::to_string(metadata).unwrap_or_default()
+        };
         let hash = self.hash((labels, text));
         self.notes.intern(hash, || Notes { labels: labels.clone(), metadata: metadata.clone() })
     }

@@ -141,7 +141,11 @@ impl<'a> Asking<'a> {
         let Ok(request) = CheckedRequest::new(check.action, resource) else { return false };
         let roles = &self.state.directory.roles;
         // A role that the index does not know may hold any deny.
-        let decide = |place: &u32| roles.at(*place).map_or(Decision::Denied, |role: &std::sync::Arc<CompiledGrants>| role.decide(&request));
+        let decide = |place: &u32| {
+            roles
+                .at(*place)
+                .map_or(Decision::Denied, |role: &std::sync::Arc<CompiledGrants>| role.decide(&request))
+        };
         let owner_roles = owner.map(|owner| &owner.roles).filter(|roles| !roles.is_empty());
         combine(
             own.as_ref().map(|own| own.decide(&request)),
@@ -195,7 +199,9 @@ fn prefetch<T>(place: &T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch of any address has no effect that a program can see, and this one is a reference's.
     unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(std::ptr::from_ref(place).cast());
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
+            std::ptr::from_ref(place).cast(),
+        );
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = place;
@@ -267,7 +273,8 @@ fn charges<'a>(
     } else if let Some(limit) = own.limits.first() {
         charges.add_one(limit, seat.limit());
     }
-    if let Some((owner, meters)) = owner.and_then(|owner| owner.meters.as_ref().map(|meters| (owner, meters))) {
+    if let Some((owner, meters)) = owner.and_then(|owner| owner.meters.as_ref().map(|meters| (owner, meters)))
+    {
         charges.add(&owner.limits, owner.quota.as_ref(), meters);
     }
     charges

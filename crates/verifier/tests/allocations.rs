@@ -72,7 +72,9 @@ fn a_verification_allocates_nothing() {
     let allowed = [Check { action: "get", resource: "devices/7/gps" }];
     let denied = [Check { action: "put", resource: "devices/7/gps" }];
     let from = |checks| Request { ip: Some("10.1.2.3".parse().unwrap()), ..about(checks) };
-    for (text, checks, expected) in [(&text, &allowed, true), (&text, &denied, false), (&unknown, &allowed, false)] {
+    for (text, checks, expected) in
+        [(&text, &allowed, true), (&text, &denied, false), (&unknown, &allowed, false)]
+    {
         // The first call of a thread makes the thread's place in `arc_swap`.
         let _ = verifier.verify(&Credential::Bearer(text), &from(checks), now(0));
         let counted = allocations(|| {

@@ -86,7 +86,11 @@ impl Source for Log {
         Ok(Snapshot { incarnation: Incarnation(1), revision: self.head(), changes: vec![] })
     }
 
-    async fn batches_after(&self, revision: Revision, limit: usize) -> Result<Option<Vec<Batch>>, SourceError> {
+    async fn batches_after(
+        &self,
+        revision: Revision,
+        limit: usize,
+    ) -> Result<Option<Vec<Batch>>, SourceError> {
         if self.fails.load(Ordering::Relaxed) {
             return Err(SourceError("unplugged".into()));
         }
@@ -189,5 +193,8 @@ async fn waiting_for_what_never_comes_ends_in_time_and_with_the_follower() {
     let wanted = Revision(9);
     assert_eq!(applied.wait_for(wanted, POLL).await, Err(NotApplied { wanted, have: Revision(0) }));
     drop(follower);
-    assert_eq!(applied.wait_for(wanted, POLL * 1_000_000).await, Err(NotApplied { wanted, have: Revision(0) }));
+    assert_eq!(
+        applied.wait_for(wanted, POLL * 1_000_000).await,
+        Err(NotApplied { wanted, have: Revision(0) })
+    );
 }

@@ -26,7 +26,10 @@ fn a_full_bucket_admits_exactly_its_maximum() {
 fn a_steady_caller_at_the_pace_is_never_refused() {
     for (max, per) in [(1_u64, 1_u64), (3, 1), (7, 60), (1_000, 1)] {
         let (limit, cell) = (limit(max, u32::try_from(per).unwrap()), LimitCell::default());
-        assert!((0..10_000).all(|nth| admits(&cell, &limit, 1, nth * per * 1_000_000_000 / max)), "{max} in {per} s");
+        assert!(
+            (0..10_000).all(|nth| admits(&cell, &limit, 1, nth * per * 1_000_000_000 / max)),
+            "{max} in {per} s"
+        );
     }
 }
 

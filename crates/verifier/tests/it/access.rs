@@ -22,7 +22,8 @@ fn grants() -> impl Strategy<Value = Vec<Grant>> {
 }
 
 fn pattern() -> impl Strategy<Value = ResourcePattern> {
-    let text = prop_oneof![Just("**"), Just("a/**"), Just("a/*"), Just("*/b"), Just("a/b"), Just("a"), Just("b/**")];
+    let text =
+        prop_oneof![Just("**"), Just("a/**"), Just("a/*"), Just("*/b"), Just("a/b"), Just("a"), Just("b/**")];
     text.prop_map(|text| text.parse().unwrap())
 }
 
@@ -74,7 +75,8 @@ fn all_checks_must_hold_and_the_first_that_fails_is_named() {
     let verifier = loaded([key_with(1, |key| {
         key.spec.rights = Rights::Api { grants: Some(vec![grant(Effect::Allow, "get", "a/**")]) };
     })]);
-    let checks = [("get", "a"), ("get", "b"), ("put", "a")].map(|(action, resource)| Check { action, resource });
+    let checks =
+        [("get", "a"), ("get", "b"), ("put", "a")].map(|(action, resource)| Check { action, resource });
     let verdict = ask(&verifier, &secret_of(1, 1), &about(&checks), now(0));
     assert_eq!((verdict.check_failed, verdict.authorized), (Some(1), Some(false)));
     assert!(ask(&verifier, &secret_of(1, 1), &about(&checks[..1]), now(0)).allowed);

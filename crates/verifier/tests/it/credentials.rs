@@ -39,7 +39,15 @@ fn a_custom_secret_is_proven_once_and_then_known() {
     // A wrong one costs what an unknown access id costs.
     assert_eq!(deferred(&verifier, "AKID1", "hunter3hunter3").hashes().count(), 1);
     // It survives an edit of the key, and not a new hash.
-    verifier.apply(&batch(2, vec![key_with(1, |key| { custom(key, 0, "hash-1"); key.spec.name = "new".to_owned(); })])).unwrap();
+    verifier
+        .apply(&batch(
+            2,
+            vec![key_with(1, |key| {
+                custom(key, 0, "hash-1");
+                key.spec.name = "new".to_owned();
+            })],
+        ))
+        .unwrap();
     assert_eq!(denial(&verifier, &good), None);
     verifier.apply(&batch(3, vec![key_with(1, |key| custom(key, 0, "hash-2"))])).unwrap();
     assert_eq!(deferred(&verifier, "AKID1", "hunter2hunter2").hashes().collect::<Vec<_>>(), ["hash-2"]);
@@ -89,7 +97,10 @@ fn signing_key(set: impl FnOnce(&mut Key)) -> Change {
         key.secrets.push(secret(1, 2));
         for secret in &mut key.secrets {
             let sealed = Sealed { key_version: 1, bytes: vec![1] };
-            let material = SecretMaterial { secret_sealed: Some(sealed), ..(**secret.material.as_ref().unwrap()).clone() };
+            let material = SecretMaterial {
+                secret_sealed: Some(sealed),
+                ..(**secret.material.as_ref().unwrap()).clone()
+            };
             secret.material = Some(Arc::new(material));
         }
         set(key);
@@ -101,7 +112,9 @@ fn a_signed_request_is_tested_with_each_secret_of_its_key() {
     let signed_with = |nth: usize, access_id: &'static str| {
         let wanted = format!("clear {}", secret(1, nth as u128).id);
         move |verifier: &Verifier| {
-            let check = |bytes: &[u8]| if bytes == wanted.as_bytes() { Ok(()) } else { Err(SignatureDenial::Invalid) };
+            let check = |bytes: &[u8]| {
+                if bytes == wanted.as_bytes() { Ok(()) } else { Err(SignatureDenial::Invalid) }
+            };
             verdict(verifier.verify(&Credential::Signed { access_id, check: &check }, &plain(), now(0)))
         }
     };

@@ -55,7 +55,9 @@ impl Nouns {
         match *step {
             Step::Rotate(n) => edit(&mut self.keys, n, &|key| {
                 let next = key.secrets.last().map_or(1, |last| (last.id.bits() & 0xFFFF) + 1);
-                key.secrets.iter_mut().for_each(|old| old.expires_at = Some(now(10 * u64::try_from(next).unwrap()).wall));
+                key.secrets
+                    .iter_mut()
+                    .for_each(|old| old.expires_at = Some(now(10 * u64::try_from(next).unwrap()).wall));
                 key.secrets.push(secret(n, next));
             }),
             Step::Forget(n) => edit(&mut self.keys, n, &|key| {
@@ -88,11 +90,14 @@ impl Nouns {
 
 fn answers(verifier: &Verifier) -> Vec<String> {
     let secrets = (1..12).flat_map(|key| (1..20).map(move |nth| secret_of(key, nth)));
-    secrets.map(|text| {
-        let verdict = ask(verifier, &text, &plain(), now(55));
-        let found = verdict.key.map(|key| (key.id(), key.secret_id(), key.secret_status(), key.owner_id()));
-        format!("{text} {:?} {found:?}", verdict.denial)
-    }).collect()
+    secrets
+        .map(|text| {
+            let verdict = ask(verifier, &text, &plain(), now(55));
+            let found =
+                verdict.key.map(|key| (key.id(), key.secret_id(), key.secret_status(), key.owner_id()));
+            format!("{text} {:?} {found:?}", verdict.denial)
+        })
+        .collect()
 }
 
 proptest! {

@@ -19,7 +19,9 @@ type Fault = (Denial, fn(&mut Key));
 /// One fault each, worst first: the order of api.md §4.
 fn faults() -> Vec<Fault> {
     vec![
-        (Denial::Revoked, |key| key.revocation = Some(Revocation { at: at(1), by: Actor::Root, reason: None })),
+        (Denial::Revoked, |key| {
+            key.revocation = Some(Revocation { at: at(1), by: Actor::Root, reason: None })
+        }),
         (Denial::Superseded, |key| {
             key.secrets[0].expires_at = Some(now(0).wall);
             key.secrets.push(secret(key.id.bits(), 2));
@@ -55,7 +57,11 @@ fn a_key_with_several_faults_answers_the_first_that_applies() {
         let verdict = ask(&verifier, &secret_of(1, 1), &request, now(0));
         assert_eq!((verdict.denial, verdict.allowed), (Some(*expected), false));
         assert!(verdict.key.is_some());
-        let expected = if *expected < Denial::InsufficientPermission { None } else { Some(*expected != Denial::InsufficientPermission) };
+        let expected = if *expected < Denial::InsufficientPermission {
+            None
+        } else {
+            Some(*expected != Denial::InsufficientPermission)
+        };
         assert_eq!(verdict.authorized, expected);
     }
 }
@@ -74,7 +80,10 @@ fn one_fault_alone_answers_its_own_code_and_none_is_allowed() {
     let verdict = ask(&verifier, &secret_of(1, 1), &about(&[Check { action: "get", resource: "" }]), now(0));
     assert_eq!((verdict.allowed, verdict.denial, verdict.authorized), (true, None, Some(true)));
     let key = verdict.key.unwrap();
-    assert_eq!((key.org_name(), key.keyspace_name(), key.id()), ("default", "default", keywright_model::id::KeyId::from_bits(1)));
+    assert_eq!(
+        (key.org_name(), key.keyspace_name(), key.id()),
+        ("default", "default", keywright_model::id::KeyId::from_bits(1))
+    );
 }
 
 #[test]
@@ -104,7 +113,9 @@ fn a_deleted_key_is_revoked_until_it_is_purged_and_then_unknown() {
     let verifier = loaded([key_with(1, |_| ())]);
     verifier.apply(&batch(2, vec![key_with(1, |key| key.deleted_at = Some(at(1)))])).unwrap();
     assert_eq!(ask(&verifier, &secret_of(1, 1), &plain(), now(0)).denial, Some(Denial::Revoked));
-    verifier.apply(&batch(3, vec![Change::KeyPurged(ORG, keywright_model::id::KeyId::from_bits(1))])).unwrap();
+    verifier
+        .apply(&batch(3, vec![Change::KeyPurged(ORG, keywright_model::id::KeyId::from_bits(1))]))
+        .unwrap();
     assert_eq!(ask(&verifier, &secret_of(1, 1), &plain(), now(0)).denial, Some(Denial::NotFound));
 }
 
@@ -116,13 +127,22 @@ fn a_management_key_has_no_product_access() {
         keyspaces: keywright_model::admin::Reach::All,
     };
     let everything = vec![grant(Effect::Allow, "*", "**")];
-    let verifier = loaded([key_with(1, |key| {
-        key.spec.rights = Rights::Management { admin: admin.clone(), grantable: everything };
-    }), key_with(2, |_| ())]);
+    let verifier = loaded([
+        key_with(1, |key| {
+            key.spec.rights = Rights::Management { admin: admin.clone(), grantable: everything };
+        }),
+        key_with(2, |_| ()),
+    ]);
     let checks = [Check { action: "get", resource: "a" }];
-    assert_eq!(ask(&verifier, &secret_of(1, 1), &about(&checks), now(0)).denial, Some(Denial::InsufficientPermission));
+    assert_eq!(
+        ask(&verifier, &secret_of(1, 1), &about(&checks), now(0)).denial,
+        Some(Denial::InsufficientPermission)
+    );
     assert!(ask(&verifier, &secret_of(1, 1), &plain(), now(0)).allowed);
-    assert_eq!(verifier.authenticate(&secret_of(1, 1), None, now(0)).unwrap().key.spec.rights.kind(), keywright_model::key::KeyKind::Management);
+    assert_eq!(
+        verifier.authenticate(&secret_of(1, 1), None, now(0)).unwrap().key.spec.rights.kind(),
+        keywright_model::key::KeyKind::Management
+    );
     let not_found = keywright_verifier::Unauthenticated::Denied(Denial::NotFound);
     assert_eq!(verifier.authenticate(&secret_of(2, 1), None, now(0)).unwrap_err(), not_found);
     assert_eq!(verifier.authenticate("unknown", None, now(0)).unwrap_err(), not_found);
@@ -134,7 +154,9 @@ fn the_moment_before_and_the_moment() {
         key.spec.not_before = Some(now(10).wall);
         key.spec.expires_at = Some(now(20).wall);
     })]);
-    for (ms, expected) in [(9, Some(Denial::NotYetValid)), (10, None), (19, None), (20, Some(Denial::Expired))] {
+    for (ms, expected) in
+        [(9, Some(Denial::NotYetValid)), (10, None), (19, None), (20, Some(Denial::Expired))]
+    {
         assert_eq!(ask(&verifier, &secret_of(1, 1), &plain(), now(ms)).denial, expected, "at {ms}");
     }
 }
@@ -145,7 +167,11 @@ fn nothing_is_answered_before_a_load_or_after_the_lease() {
     let bearer = Credential::Bearer("x");
     assert!(matches!(verifier.verify(&bearer, &plain(), now(0)), Decided::NotCurrent { .. }));
     let verifier = verifier_with(keywright_verifier::Lease::none());
-    verifier.load(tenancy(), keywright_model::revision::Revision(1), keywright_model::revision::Incarnation(1));
+    verifier.load(
+        tenancy(),
+        keywright_model::revision::Revision(1),
+        keywright_model::revision::Incarnation(1),
+    );
     assert!(matches!(verifier.verify(&bearer, &plain(), now(0)), Decided::NotCurrent { .. }));
     verifier.lease().renew(now(60_000).boot_ns, now(0).boot_ns);
     for (ms, current) in [(0, true), (2_999, true), (3_000, false), (59_999, false)] {
@@ -153,7 +179,10 @@ fn nothing_is_answered_before_a_load_or_after_the_lease() {
         assert_eq!((verdict.current, verdict.age_ms), (current, ms));
         assert!(verdict.holds_at(now(59_999).boot_ns) && !verdict.holds_at(now(60_000).boot_ns));
     }
-    assert!(matches!(verifier.verify(&bearer, &plain(), now(60_000)), Decided::NotCurrent { age_ms: 60_000 }));
+    assert!(matches!(
+        verifier.verify(&bearer, &plain(), now(60_000)),
+        Decided::NotCurrent { age_ms: 60_000 }
+    ));
 }
 
 #[test]

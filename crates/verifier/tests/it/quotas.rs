@@ -6,7 +6,9 @@ use std::sync::Mutex;
 use keywright_model::denial::Denial;
 use keywright_model::id::PrincipalId;
 use keywright_model::limit::Period;
-use keywright_verifier::{Credential, Decided, Deferred, Now, QuotaBlock, QuotaSubject, Request, Verdict, Verifier, block_units};
+use keywright_verifier::{
+    Credential, Decided, Deferred, Now, QuotaBlock, QuotaSubject, Request, Verdict, Verifier, block_units,
+};
 use proptest::prelude::*;
 
 use crate::fixture::*;
@@ -154,9 +156,11 @@ fn under_contention_a_quota_and_a_limit_stay_in_step() {
     })]);
     let store = Reservations::default();
     let allowed = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| {
-            (0..500).filter(|_| serve(&verifier, &store, 1, 1, now(0)).allowed).count()
-        })).collect();
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| (0..500).filter(|_| serve(&verifier, &store, 1, 1, now(0)).allowed).count())
+            })
+            .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
     });
     assert_eq!(allowed, 600);

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use keywright_verifier::Check;
 use keywright_model::grant::Effect;
 use keywright_model::key::Rights;
+use keywright_verifier::Check;
 
 use crate::fixture::*;
 
@@ -12,8 +12,13 @@ use crate::fixture::*;
 fn readers_never_see_half_a_batch() {
     // In each batch one of the two keys may act and the other may not; the verdict's revision says which.
     let keys = |even: bool| {
-        let grants = |allowed: bool| Rights::Api { grants: Some(vec![grant(if allowed { Effect::Allow } else { Effect::Deny }, "get", "**")]) };
-        vec![key_with(1, |key| key.spec.rights = grants(even)), key_with(2, |key| key.spec.rights = grants(!even))]
+        let grants = |allowed: bool| Rights::Api {
+            grants: Some(vec![grant(if allowed { Effect::Allow } else { Effect::Deny }, "get", "**")]),
+        };
+        vec![
+            key_with(1, |key| key.spec.rights = grants(even)),
+            key_with(2, |key| key.spec.rights = grants(!even)),
+        ]
     };
     let verifier = loaded(keys(false));
     let done = AtomicBool::new(false);
@@ -47,18 +52,22 @@ fn a_revocation_is_in_force_when_apply_returns() {
     std::thread::scope(|scope| {
         let (verifier, revoked) = (&verifier, &revoked);
         for _ in 0..2 {
-            scope.spawn(move || loop {
-                let so_far = revoked.load(Ordering::Acquire);
-                if so_far == 500 {
-                    return;
-                }
-                if so_far > 0 {
-                    assert!(!ask(verifier, &secret_of(u128::from(so_far), 1), &plain(), now(0)).allowed);
+            scope.spawn(move || {
+                loop {
+                    let so_far = revoked.load(Ordering::Acquire);
+                    if so_far == 500 {
+                        return;
+                    }
+                    if so_far > 0 {
+                        assert!(!ask(verifier, &secret_of(u128::from(so_far), 1), &plain(), now(0)).allowed);
+                    }
                 }
             });
         }
         for n in 1..=500_u64 {
-            verifier.apply(&batch(n + 1, vec![key_with(u128::from(n), |key| key.deleted_at = Some(at(1)))])).unwrap();
+            verifier
+                .apply(&batch(n + 1, vec![key_with(u128::from(n), |key| key.deleted_at = Some(at(1)))]))
+                .unwrap();
             revoked.store(n, Ordering::Release);
         }
     });

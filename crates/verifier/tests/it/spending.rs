@@ -51,7 +51,11 @@ fn a_key_its_plans_and_its_owner_all_count() {
     // Plans count each key apart, owners all their keys together.
     assert_eq!(remaining(&verifier, 2, now(0)), [named("plan", 5), named("owner", 3)]);
     assert_eq!(cost(&verifier, 2, 4, now(0)), Some(Denial::RateLimited));
-    assert_eq!(remaining(&verifier, 2, now(0)), [named("plan", 5), named("owner", 3)], "nothing was consumed");
+    assert_eq!(
+        remaining(&verifier, 2, now(0)),
+        [named("plan", 5), named("owner", 3)],
+        "nothing was consumed"
+    );
 }
 
 #[test]
@@ -68,10 +72,12 @@ fn a_cost_above_the_limit_never_fits_and_a_cost_of_nothing_always_does() {
 
 #[test]
 fn an_edit_keeps_what_was_consumed() {
-    let own = |max, name: &'static str| key_with(1, move |key| {
-        key.spec.limits = vec![limit("burst", max, 10)];
-        key.spec.name = name.to_owned();
-    });
+    let own = |max, name: &'static str| {
+        key_with(1, move |key| {
+            key.spec.limits = vec![limit("burst", max, 10)];
+            key.spec.name = name.to_owned();
+        })
+    };
     let verifier = loaded([own(10, "a")]);
     assert_eq!(cost(&verifier, 1, 6, now(0)), None);
     verifier.apply(&batch(2, vec![own(10, "b")])).unwrap();
@@ -85,16 +91,22 @@ fn an_edit_keeps_what_was_consumed() {
     verifier.apply(&batch(6, vec![own(5, "b")])).unwrap();
     assert_eq!(left(&verifier, now(0)), 0);
     assert_eq!(left(&verifier, now(2_000)), 1);
-    verifier.load(tenancy().into_iter().chain([own(5, "c")]), keywright_model::revision::Revision(9), keywright_model::revision::Incarnation(1));
+    verifier.load(
+        tenancy().into_iter().chain([own(5, "c")]),
+        keywright_model::revision::Revision(9),
+        keywright_model::revision::Incarnation(1),
+    );
     assert_eq!(left(&verifier, now(2_000)), 1);
 }
 
 #[test]
 fn a_rotation_keeps_what_was_consumed_and_a_new_limit_begins_full() {
-    let rotated = |limits: &'static [(&'static str, u64)], secrets: u128| key_with(1, move |key| {
-        key.spec.limits = limits.iter().map(|(name, max)| limit(name, *max, 86_400)).collect();
-        key.secrets.extend((2..=secrets).map(|nth| secret(1, nth)));
-    });
+    let rotated = |limits: &'static [(&'static str, u64)], secrets: u128| {
+        key_with(1, move |key| {
+            key.spec.limits = limits.iter().map(|(name, max)| limit(name, *max, 86_400)).collect();
+            key.secrets.extend((2..=secrets).map(|nth| secret(1, nth)));
+        })
+    };
     let verifier = loaded([rotated(&[("burst", 10)], 1)]);
     assert_eq!(cost(&verifier, 1, 4, now(0)), None);
     verifier.apply(&batch(2, vec![rotated(&[("burst", 10)], 2)])).unwrap();
@@ -116,7 +128,8 @@ fn a_rotation_keeps_what_was_consumed_and_a_new_limit_begins_full() {
 fn a_plan_may_grow_without_its_keys_being_touched() {
     let names = ["a", "b", "c", "d", "e"];
     let limits = |count: usize| names[..count].iter().map(|name| limit(name, 10, 1)).collect::<Vec<_>>();
-    let verifier = loaded([plan(1, limits(1)), key_with(1, |key| key.spec.plans = vec![PlanId::from_bits(1)])]);
+    let verifier =
+        loaded([plan(1, limits(1)), key_with(1, |key| key.spec.plans = vec![PlanId::from_bits(1)])]);
     assert_eq!(cost(&verifier, 1, 4, now(0)), None);
     verifier.apply(&batch(2, vec![plan(1, limits(5))])).unwrap();
     assert_eq!(cost(&verifier, 1, 1, now(0)), None);
