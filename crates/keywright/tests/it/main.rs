@@ -1,0 +1,20 @@
+//! The real program: started, asked, stopped and killed.
+
+#[cfg(test)]
+mod api;
+#[cfg(test)]
+mod commands;
+#[cfg(test)]
+mod disk;
+#[cfg(test)]
+mod installation;
+#[cfg(test)]
+mod kill;
+#[cfg(test)]
+mod operator;
+#[cfg(test)]
+mod settings;
+#[cfg(test)]
+mod startup;
+#[cfg(test)]
+mod tls;
