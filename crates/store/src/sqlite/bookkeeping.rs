@@ -194,6 +194,8 @@ fn reconfigure(
                 other => StoreError::Corrupt(other.to_string()),
             })?;
             now.master_fingerprint.clone_from(master_fingerprint);
+            // The export that was made opens nothing any more.
+            now.master_exported_at = None;
         }
     }
     write_installation(connection, key, &now)
