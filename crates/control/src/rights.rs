@@ -75,14 +75,9 @@ pub(crate) fn check_gain(
     now: Timestamp,
 ) -> Result<(), Error> {
     let Who::Key { key: own, admin, grantable, .. } = &caller.who else { return Ok(()) };
-    let raises_itself = own.id == after.key.id;
-    let ceiling = if raises_itself { Access::nothing() } else { grantable.clone() };
     let loosened = before.is_none_or(|before| loosens(before.key, after.key, now));
-    if raises_itself && loosened {
-        return Err(Error::BeyondGrantable { gained: Vec::new() });
-    }
     let held_before = before.filter(|_| !loosened);
-    within(&held_before.map_or_else(Access::nothing, Held::access), &after.access(), &ceiling)?;
+    within(&held_before.map_or_else(Access::nothing, Held::access), &after.access(), grantable)?;
     let Rights::Management { admin: to, grantable: hands_out } = &after.key.spec.rights else {
         return Ok(());
     };
@@ -94,7 +89,8 @@ pub(crate) fn check_gain(
             return Ok(());
         }
     }
-    if raises_itself {
+    // Itself it gives nothing, not even what it has.
+    if own.id == after.key.id {
         return Err(Error::BeyondGrantable { gained: Vec::new() });
     }
     check_holds_admin(admin, to)?;
@@ -180,10 +176,12 @@ fn loosens(before: &Key, after: &Key, now: Timestamp) -> bool {
 
 /// Whether a write may make some verifier's old answer too generous, so that its caller must know when it is in force.
 pub(crate) fn takes_away(before: Held<'_>, after: Held<'_>) -> bool {
+    let (was, is) = (&before.key.spec, &after.key.spec);
+    let same_rights =
+        (&was.rights, &was.roles, &was.scope, was.owner) == (&is.rights, &is.roles, &is.scope, is.owner);
     // What cannot be compared may have been lost.
-    let access_kept = covers(&after.access(), &before.access()).unwrap_or(false);
+    let access_kept = same_rights || covers(&after.access(), &before.access()).unwrap_or(false);
     let (before, after) = (before.key, after.key);
-    let (was, is) = (&before.spec, &after.spec);
     let only_adds = was.enabled <= is.enabled
         && was.expires_at == is.expires_at
         && was.not_before == is.not_before

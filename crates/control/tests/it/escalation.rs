@@ -181,6 +181,14 @@ async fn who_is_bound_to_keyspaces_adds_nothing_to_what_all_of_them_share() {
     .await;
     refused(update_noun(&node, &bound, (NounKind::Role, &role), json!({"grants": grants})).await);
     assert!(denial(&node, root.org(), secret_of(&there), Some(("get", "devices/1"))).is_some());
+    // Nor does it bring back what was switched off there, were it within what it may hand out.
+    create(&node, &root, json!({"name": "live", "keyspace": "live", "owner": owner})).await.unwrap();
+    let switch = async |caller: &Caller, enabled: bool| {
+        update_noun(&node, caller, (NounKind::Principal, &owner), json!({"enabled": enabled})).await.map(drop)
+    };
+    switch(&bound, false).await.unwrap();
+    refused(switch(&bound, true).await);
+    switch(&root, true).await.unwrap();
     // A role of its own gives nobody anything yet.
     let own =
         id_of(&noun(&node, &bound, NounKind::Role, json!({"name": "own", "grants": grants})).await.unwrap());

@@ -1,5 +1,11 @@
 //! The use cases on a real store and index.
-#![expect(clippy::panic, reason = "a test's helper may fail the test")]
+#![expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test's helper may fail the test, as the test may"
+)]
+#![expect(clippy::needless_pass_by_value, reason = "a helper takes an answer as a call gives it")]
 
 mod callers;
 mod enforced;

@@ -138,9 +138,9 @@ async fn lists_show_the_callers_tenant_and_keyspaces_only() {
     let elsewhere = caller_in(&node, ROOT, "acme").await.unwrap().org();
     let list = KeyList { query: KeyQuery::all(elsewhere, node.now().wall, 50), ..list };
     assert_eq!(node.control.keys(&bound, &list).await.unwrap().items.len(), 2);
-    let named = KeyList { keyspace: Some("live".to_owned()), ..list };
+    let by_name = KeyList { keyspace: Some("live".to_owned()), ..list };
     assert_eq!(
-        faults(node.control.keys(&bound, &named).await),
+        faults(node.control.keys(&bound, &by_name).await),
         [("/keyspace".to_owned(), "unknown_keyspace")]
     );
     every_key_call(

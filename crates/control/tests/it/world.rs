@@ -236,7 +236,7 @@ impl World {
                 self.principal(&caller, &call.verb).await
             }
             Verb::EditKeyspace(at, recoverable) => {
-                let name = if at % 2 == 0 { "default" } else { "other" };
+                let name = if at.is_multiple_of(2) { "default" } else { "other" };
                 let body = json!({"recoverable_secrets": recoverable});
                 self.edit_noun(&caller, (NounKind::Keyspace, name), body).await
             }
@@ -256,7 +256,7 @@ impl World {
         fields: &[Field],
     ) -> Result<(), Error> {
         let mut body = self.body(fields, kind);
-        let keyspace = if keyspace % 2 == 0 { "default" } else { "other" };
+        let keyspace = if keyspace.is_multiple_of(2) { "default" } else { "other" };
         body.insert("keyspace".to_owned(), json!(keyspace));
         body.insert("kind".to_owned(), json!(kind));
         body.entry("name").or_insert(json!("made"));
