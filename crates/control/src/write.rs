@@ -230,8 +230,8 @@ impl Control {
             secret_until: now.plus_seconds(REPLAY_SECRET_SECONDS),
             until: now.plus_seconds(REPLAY_SECONDS),
         });
-        let nothing_to_keep = changes.is_empty() && idempotency.is_none() && !verb.ends_with(".reveal");
-        if nothing_to_keep {
+        // A secret that is shown again changes nothing, but the audit tells of it.
+        if changes.is_empty() && idempotency.is_none() && secret.is_none() {
             let revision = self.store.head().await?;
             return Ok(Outcome { subject, changes, secret, revision, takes_away: false, replayed: false });
         }

@@ -35,7 +35,7 @@ pub struct TestNode {
     pub store: Arc<SqliteStore>,
     /// The keyring.
     pub vault: Arc<Vault>,
-    follower: Follower,
+    follower: Option<Follower>,
     directory: Arc<Scratch>,
 }
 
@@ -88,6 +88,7 @@ impl TestNode {
             entropy,
             settings: Settings { enforce_timeout: Duration::from_secs(3) },
         });
+        let follower = Some(follower);
         Self { control, verifier, clock, store, vault, follower, directory }
     }
 
@@ -105,9 +106,14 @@ impl TestNode {
         self.directory.0.path()
     }
 
+    /// Keeps the index current no longer, as if the feed had stalled.
+    pub fn stalled(self) -> Self {
+        Self { follower: None, ..self }
+    }
+
     /// Whether the index is still kept current.
     pub fn is_following(&self) -> bool {
-        self.follower.is_running()
+        self.follower.as_ref().is_some_and(Follower::is_running)
     }
 
     /// The moment, as the verifier wants it.

@@ -115,6 +115,27 @@ async fn a_no_op_is_replayed_as_one() {
     }
 }
 
+/// A write waits until it is in force, and so does its replay.
+#[tokio::test]
+async fn while_the_index_stalls_writes_and_their_replays_are_pending() {
+    let node = TestNode::start().await;
+    let root = node.root().await;
+    let grants = json!([{"effect": "allow", "actions": ["get"], "resources": ["a/**"]}]);
+    let key = by_id(&create(&node, &root, json!({"name": "k", "grants": grants})).await.unwrap().value);
+    let node = node.stalled();
+    for (body, options, takes_away, replayed) in [
+        (json!({"name": "renamed"}), WriteOptions::default(), false, false),
+        (json!({"grants": []}), named("a", 1), true, false),
+        (json!({"grants": []}), named("a", 1), true, true),
+    ] {
+        let done =
+            node.control.update_key(&root, &key, &merge(body), &options).await.unwrap().done().unwrap();
+        assert_eq!((done.enforced, done.replayed), (Enforced::Pending { takes_away }, replayed));
+        let status = node.control.revision_status(&root, done.revision).await.unwrap();
+        assert!(!status.enforced && status.missing == 1);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_the_same_calls_at_once_one_is_made() {
     let node = Arc::new(TestNode::start().await);
