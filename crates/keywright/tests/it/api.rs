@@ -44,11 +44,11 @@ impl Reply {
         assert_eq!((self.status, &self.json["code"]), (status, &json!(code)), "{}", self.json);
     }
 
-    /// The revision inside the token.
-    pub(crate) fn revision(&self) -> u64 {
+    /// The revision inside the token, as SQLite counts.
+    pub(crate) fn revision(&self) -> i64 {
         let token: keywright_model::revision::RevisionToken =
             self.header("keywright-revision").parse().unwrap_or_else(|error| panic!("{error}: {self:?}"));
-        token.revision.0
+        i64::try_from(token.revision.0).unwrap()
     }
 }
 
