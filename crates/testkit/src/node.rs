@@ -107,6 +107,7 @@ impl TestNode {
     }
 
     /// Keeps the index current no longer, as if the feed had stalled.
+    #[must_use]
     pub fn stalled(self) -> Self {
         Self { follower: None, ..self }
     }
