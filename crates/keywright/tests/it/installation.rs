@@ -160,6 +160,11 @@ impl Installation {
         }
     }
 
+    /// Starts a server, which may refuse.
+    pub(crate) async fn start_or_refuse(&self) -> Result<Server, Ran> {
+        self.try_start(self.serve_command(&[], &[])).await
+    }
+
     async fn try_start(&self, mut command: Command) -> Result<Server, Ran> {
         let run = self.runs.fetch_add(1, Ordering::Relaxed);
         let (out, log) = (self.path(&format!("out.{run}")), self.path(&format!("log.{run}")));
