@@ -283,8 +283,9 @@ pub trait Store: Send + Sync {
     /// The batches after a revision, oldest first, at most `limit`; `None` when the feed no longer reaches back that far.
     async fn batches_after(&self, revision: Revision, limit: usize)
     -> Result<Option<Vec<Batch>>, StoreError>;
-    /// A hint for each commit of this process, in commit order, carrying the batch. Losing one costs only time.
-    fn committed(&self) -> tokio::sync::broadcast::Receiver<std::sync::Arc<Batch>>;
+    /// A hint for each commit of this process, in commit order, carrying the batch; `None` says only that there is
+    /// something to read. Losing one costs only time.
+    fn committed(&self) -> tokio::sync::broadcast::Receiver<Option<std::sync::Arc<Batch>>>;
     /// Takes up to `units` out of a quota's period (named by its start), never beyond `max` in all. Durable on return.
     async fn reserve_quota(
         &self,
@@ -315,7 +316,7 @@ pub trait Store: Send + Sync {
 pub enum InstallationChange {
     /// Another root key, or none.
     Root(Option<Digest>),
-    /// The keyring wrapped under another master key.
+    /// The keyring wrapped under another master key, which was not exported yet.
     Rewrap {
         /// Every key of the ring, wrapped anew.
         keyring: Vec<WrappedKey>,

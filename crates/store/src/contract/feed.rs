@@ -59,7 +59,7 @@ pub async fn hints_come_in_commit_order(store: Arc<dyn Store>) {
     });
     let written: Vec<_> = written.collect();
     for revision in 2..=41 {
-        assert_eq!(hints.recv().await.unwrap().revision, Revision(revision));
+        assert_eq!(hints.recv().await.unwrap().unwrap().revision, Revision(revision));
     }
     for write in written {
         assert!(write.await.unwrap().batch.revision <= store.head().await.unwrap());

@@ -230,7 +230,7 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn installation(&self) -> Result<Installation, StoreError> {
-        let found = self.readers.read(bookkeeping::installation).await?;
+        let found = self.readers.few(1, bookkeeping::installation).await?;
         found.ok_or_else(|| StoreError::Corrupt("the installation's row is missing".to_owned()))
     }
 
@@ -259,11 +259,11 @@ impl Store for SqliteStore {
     }
 
     async fn last_used(&self, keys: &[KeyId]) -> Result<Vec<LastUsed>, StoreError> {
-        let keys = keys.to_vec();
+        let (rows, keys) = (keys.len(), keys.to_vec());
         let read = move |connection: &Connection| {
             keys.iter().map(|key| nouns::last_used(connection, *key)).collect()
         };
-        self.readers.snapshot(read).await
+        self.readers.few(rows, read).await
     }
 
     async fn audit_page(&self, query: &AuditQuery) -> Result<Page<AuditEntry>, StoreError> {
@@ -306,7 +306,7 @@ impl Store for SqliteStore {
         self.readers.snapshot(move |connection| feed::batches_after(connection, revision, limit)).await
     }
 
-    fn committed(&self) -> broadcast::Receiver<Arc<Batch>> {
+    fn committed(&self) -> broadcast::Receiver<Option<Arc<Batch>>> {
         self.writer.hints()
     }
 

@@ -46,7 +46,7 @@ pub(super) struct Writer {
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     head: Arc<AtomicU64>,
-    hints: broadcast::Sender<Arc<Batch>>,
+    hints: broadcast::Sender<Option<Arc<Batch>>>,
     // Invariant: dropped after `drop` has waited for the thread, so nobody else serves while it can still write.
     _lock: DirectoryLock,
 }
@@ -84,7 +84,7 @@ impl Writer {
     }
 
     /// Hears of each commit from now on.
-    pub(super) fn hints(&self) -> broadcast::Receiver<Arc<Batch>> {
+    pub(super) fn hints(&self) -> broadcast::Receiver<Option<Arc<Batch>>> {
         self.hints.subscribe()
     }
 
@@ -119,7 +119,7 @@ struct Thread {
     tip: Tip,
     key: AuditKey,
     head: Arc<AtomicU64>,
-    hints: broadcast::Sender<Arc<Batch>>,
+    hints: broadcast::Sender<Option<Arc<Batch>>>,
     /// Whether what is in memory went further than what is on disk, because a group failed.
     stale: bool,
 }
@@ -188,7 +188,7 @@ impl Thread {
                 && !committed.batch.changes.is_empty()
             {
                 // Nobody may be listening, and that is well.
-                let _heard = self.hints.send(Arc::clone(&committed.batch));
+                let _heard = self.hints.send(Some(Arc::clone(&committed.batch)));
             }
         }
         answers.into_iter().for_each(Answer::send);
