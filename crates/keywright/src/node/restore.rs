@@ -21,7 +21,10 @@ pub(crate) fn restore(session: &Session, args: &RestoreArgs) -> anyhow::Result<O
     let output = session.output;
     let revivals = restore_check(&args.from, &directory, now)?;
     if !revivals.is_empty() {
-        tell(session, &revivals);
+        // The answer of a restore that is done lists them too, and programs read one document.
+        if !(args.revive && output.json) {
+            tell(session, &revivals);
+        }
         if !args.revive {
             output.error(&format!(
                 "{} would be good again, so nothing was restored. If that is meant, say --revive, and revoke anew what must \
