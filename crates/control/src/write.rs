@@ -1,6 +1,6 @@
 //! What every write shares: decide, show or commit, wait until enforced, replay.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,8 +8,11 @@ use std::time::Duration;
 use keywright_model::access::AccessChange;
 use keywright_model::change::{Batch, Change, NounRef};
 use keywright_model::document::FieldChange;
+use keywright_model::id::SecretId;
 use keywright_model::revision::{Incarnation, Revision, RevisionToken, Version};
 use keywright_model::secret::Secret;
+use keywright_model::time::Timestamp;
+use keywright_model::view::Names;
 use keywright_store::{AuditContext, Commit, CommitError, Expect, IdempotentWrite, WrappedKey};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -125,6 +128,8 @@ pub(crate) struct Decision {
     /// The secret that the answer carries.
     pub(crate) secret: Option<Secret>,
     pub(crate) takes_away: bool,
+    /// What the answer shows besides the key, where it was read already.
+    pub(crate) shown: Option<Shown>,
     /// Only filled in for a dry run.
     pub(crate) plan: Plan,
 }
@@ -145,6 +150,14 @@ pub(crate) struct Outcome {
     pub(crate) revision: Revision,
     pub(crate) takes_away: bool,
     pub(crate) replayed: bool,
+    pub(crate) shown: Option<Shown>,
+}
+
+/// What the view of a key shows besides the key.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown {
+    pub(crate) names: Names,
+    pub(crate) last_used: BTreeMap<SecretId, Timestamp>,
 }
 
 /// The calls that are being answered by this node right now.
@@ -219,7 +232,7 @@ impl Control {
         scope: Option<[u8; 32]>,
         options: &WriteOptions,
     ) -> Result<Outcome, CommitError> {
-        let Decision { verb, subject, mut expect, changes, wrapped_keys, secret, takes_away, plan: _ } =
+        let Decision { verb, subject, mut expect, changes, wrapped_keys, secret, takes_away, shown, plan: _ } =
             decision;
         expect.extend(caller.expect.iter().copied());
         let now = self.clock.now();
@@ -233,7 +246,8 @@ impl Control {
         // A secret that is shown again changes nothing, but the audit tells of it.
         if changes.is_empty() && idempotency.is_none() && secret.is_none() {
             let revision = self.store.head().await?;
-            return Ok(Outcome { subject, changes, secret, revision, takes_away: false, replayed: false });
+            let takes_away = false;
+            return Ok(Outcome { subject, changes, secret, revision, takes_away, replayed: false, shown });
         }
         let audit = AuditContext {
             at: now,
@@ -248,7 +262,7 @@ impl Control {
         let commit = Commit { expect, changes, audit, idempotency, wrapped_keys };
         let committed = self.store.commit(commit).await?;
         let Batch { revision, changes, .. } = Arc::unwrap_or_clone(committed.batch);
-        Ok(Outcome { subject, changes, secret, revision, takes_away, replayed: false })
+        Ok(Outcome { subject, changes, secret, revision, takes_away, replayed: false, shown })
     }
 
     async fn replayed(
@@ -274,6 +288,7 @@ impl Control {
             revision: kept.revision,
             takes_away: true,
             replayed: true,
+            shown: None,
         };
         Ok(Some(outcome))
     }

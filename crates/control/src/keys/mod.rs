@@ -17,16 +17,16 @@ use keywright_model::admin::AdminAction;
 use keywright_model::change::{Change, NounRef};
 use keywright_model::document::field_changes;
 use keywright_model::id::{KeyId, KeyspaceId, SecretId};
-use keywright_model::key::{Key, KeySecret, SECRETS_MAX};
+use keywright_model::key::{Key, KeySecret, Rights, SECRETS_MAX};
 use keywright_model::secret::Secret;
 use keywright_model::time::Timestamp;
-use keywright_model::view::key_view;
+use keywright_model::view::{Names, key_view};
 use keywright_store::{Expect, Lookup};
 use serde_json::{Map, Value};
 
 use crate::lookup::Surroundings;
 use crate::rights::{Held, takes_away};
-use crate::write::{Decision, Outcome, Plan, WriteOptions};
+use crate::write::{Decision, Outcome, Plan, Shown, WriteOptions};
 use crate::{Caller, Control, Error};
 
 pub use create::{NewKey, NewSecret};
@@ -74,6 +74,8 @@ pub enum KeyRef {
 pub(crate) struct LoadedKey {
     pub(crate) key: Key,
     pub(crate) around: Surroundings,
+    /// The names of its organization and its keyspace.
+    pub(crate) home: Names,
     pub(crate) last_used: BTreeMap<SecretId, Timestamp>,
 }
 
@@ -113,9 +115,27 @@ impl Control {
     }
 
     pub(crate) async fn surrounded(&self, key: Key) -> Result<LoadedKey, Error> {
-        let around = self.surroundings(key.keyspace, &key.spec).await?;
-        let last_used = self.store.last_used(&[key.id]).await?.pop().unwrap_or_default().secrets;
-        Ok(LoadedKey { key, around, last_used })
+        let (around, home) = self.surroundings_and_home(&key).await?;
+        let last_used = self.last_used(key.id).await?;
+        Ok(LoadedKey { key, around, home, last_used })
+    }
+
+    async fn last_used(&self, key: KeyId) -> Result<BTreeMap<SecretId, Timestamp>, Error> {
+        Ok(self.store.last_used(&[key]).await?.pop().unwrap_or_default().secrets)
+    }
+
+    /// The names that the views of a key before and after a change show.
+    pub(crate) async fn names_of_both(
+        &self,
+        caller: &Caller,
+        before: &LoadedKey,
+        after: &Key,
+    ) -> Result<Names, Error> {
+        match &after.spec.rights {
+            // Nobody moves a key, and an API key's view names nothing but its home.
+            Rights::Api { .. } => Ok(before.home.clone()),
+            Rights::Management { .. } => self.names_for(caller, &[&before.key, after]).await,
+        }
     }
 
     /// A key as clients see it now.
@@ -130,7 +150,7 @@ impl Control {
         Ok(KeyRecord { key, view })
     }
 
-    /// The key that a write was about, after it.
+    /// The key that a write was about, after it. What the decision has read for it is not read again.
     pub(crate) async fn written_key(&self, caller: &Caller, outcome: &Outcome) -> Result<KeyRecord, Error> {
         let NounRef::Key(id) = outcome.subject else {
             return Err(Error::internal("a key's write about something else"));
@@ -143,7 +163,11 @@ impl Control {
             Some(key) => key,
             None => Arc::new(self.key_by_id(id).await?.ok_or(Error::NotFound("key"))?),
         };
-        let last_used = self.store.last_used(&[id]).await?.pop().unwrap_or_default().secrets;
+        if let Some(Shown { names, last_used }) = &outcome.shown {
+            let view = key_view(&key, names, last_used, self.clock.now());
+            return Ok(KeyRecord { key, view });
+        }
+        let last_used = self.last_used(id).await?;
         self.record(caller, key, &last_used).await
     }
 
@@ -157,9 +181,9 @@ impl Control {
     ) -> Result<Decision, Error> {
         let (key, around) = after;
         let after = Held { key: &key, around: &around };
+        let names = self.names_of_both(caller, before, &key).await?;
         let plan = if options.dry_run {
             let now = self.clock.now();
-            let names = self.names_for(caller, &[&before.key, &key]).await?;
             let view = |key| key_view(key, &names, &before.last_used, now);
             Plan {
                 changes: field_changes(&view(&before.key), &view(&key)),
@@ -187,6 +211,7 @@ impl Control {
             wrapped_keys: Vec::new(),
             secret: None,
             takes_away,
+            shown: Some(Shown { names, last_used: before.last_used.clone() }),
             plan,
         })
     }
@@ -224,6 +249,7 @@ impl Control {
             wrapped_keys: Vec::new(),
             secret: None,
             takes_away: false,
+            shown: None,
         })
     }
 }

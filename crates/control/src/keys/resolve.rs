@@ -9,9 +9,10 @@ use keywright_model::document::{KeyDraft, OwnerDraft, ReachDraft};
 use keywright_model::fault::Faults;
 use keywright_model::grant::{ActionPattern, Effect, Grant, ResourcePattern};
 use keywright_model::id::{KeyspaceId, OrgId};
-use keywright_model::key::{KeySpec, Rights};
-use keywright_model::noun::{Keyspace, Meta, Principal, PrincipalKind, PrincipalSpec};
+use keywright_model::key::{Key, KeySpec, Rights};
+use keywright_model::noun::{Keyspace, Meta, Org, Principal, PrincipalKind, PrincipalSpec};
 use keywright_model::time::Timestamp;
+use keywright_model::view::Names;
 use keywright_store::{Lookup, Noun};
 use serde_json::Map;
 
@@ -105,16 +106,38 @@ impl Control {
         keyspace: KeyspaceId,
         spec: &KeySpec,
     ) -> Result<Surroundings, Error> {
+        Ok(self.surroundings_and(None, keyspace, spec).await?.0)
+    }
+
+    /// The same of a key that is there, with the names of its organization and its keyspace.
+    pub(crate) async fn surroundings_and_home(&self, key: &Key) -> Result<(Surroundings, Names), Error> {
+        let (around, org) = self.surroundings_and(Some(key.org), key.keyspace, &key.spec).await?;
+        let keyspace = (key.org, around.keyspace.spec.name.clone());
+        let home = Names {
+            orgs: org.into_iter().map(|org| (org.id, org.spec.name)).collect(),
+            keyspaces: BTreeMap::from([(key.keyspace, keyspace)]),
+        };
+        Ok((around, home))
+    }
+
+    async fn surroundings_and(
+        &self,
+        org: Option<OrgId>,
+        keyspace: KeyspaceId,
+        spec: &KeySpec,
+    ) -> Result<(Surroundings, Option<Org>), Error> {
         let mut refs = vec![NounRef::Keyspace(keyspace)];
+        refs.extend(org.map(NounRef::Org));
         refs.extend(spec.owner.map(NounRef::Principal));
         refs.extend(spec.roles.iter().copied().map(NounRef::Role));
-        let (mut found, mut owner, mut roles) = (None, None, BTreeMap::new());
+        let (mut found, mut home, mut owner, mut roles) = (None, None, None, BTreeMap::new());
         for noun in self.store.nouns(&refs).await?.into_iter().flatten() {
             match noun {
                 Noun::Keyspace(_) => found = into_keyspace(noun),
                 Noun::Principal(_) => owner = into_principal(noun),
                 Noun::Role(role) => drop(roles.insert(role.id, role)),
-                Noun::Org(_) | Noun::Plan(_) | Noun::Key(_) => {}
+                Noun::Org(org) => home = Some(org),
+                Noun::Plan(_) | Noun::Key(_) => {}
             }
         }
         let owner_roles = owner.iter().flat_map(|owner| &owner.spec.roles);
@@ -126,7 +149,7 @@ impl Control {
         }
         let keyspace =
             found.ok_or_else(|| Error::internal("a key refers to a keyspace that is not there"))?;
-        Ok(Surroundings { keyspace, owner, roles })
+        Ok((Surroundings { keyspace, owner, roles }, home))
     }
 
     async fn check_references(

@@ -52,6 +52,7 @@ impl Control {
         let mut expect = vec![Expect::Version(subject, loaded.key.meta.version)];
         expect.extend(rests_on(&loaded.around));
         Ok(Decision {
+            shown: None,
             verb: "key.reveal",
             subject,
             expect,

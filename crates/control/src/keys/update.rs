@@ -89,7 +89,7 @@ impl Control {
         match edit {
             KeyEdit::Document(edit) => {
                 let kind = before.key.spec.rights.kind();
-                let names = self.names_for(caller, &[&before.key]).await?;
+                let names = self.names_of_both(caller, before, &before.key).await?;
                 let view = key_view(&before.key, &names, &before.last_used, self.clock.now());
                 Ok(edited_as(shape(kind), &view, edit, |writable| decode_key(kind, writable))?)
             }

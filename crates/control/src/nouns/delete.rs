@@ -50,6 +50,7 @@ impl Control {
         };
         let names = self.names_of(&[NounRef::Org(org)]).await?;
         Ok(Decision {
+            shown: None,
             verb: verb(of, Verb::Delete),
             subject,
             expect: vec![Expect::Version(subject, before.version()), Expect::Unused(subject)],

@@ -88,6 +88,7 @@ impl Control {
             Noun::Org(_) | Noun::Principal(_) | Noun::Role(_) | Noun::Plan(_) | Noun::Key(_) => Vec::new(),
         };
         Ok(Decision {
+            shown: None,
             verb: verb(of, Verb::Create),
             subject: place(&noun).1,
             expect,
@@ -132,6 +133,7 @@ impl Control {
         let changes = field_changes(&view, &view_of(&after, &names));
         let access = grants_difference(&before, &after)?;
         Ok(Decision {
+            shown: None,
             verb: verb(of, Verb::Update),
             subject,
             expect,

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use keywright_control::keys::{KeyEdit, KeyRef, NewSecret, Rotation};
 use keywright_control::{Caller, Error, NounKind, Origin, WriteOptions};
 use keywright_model::denial::Denial;
+use keywright_model::id::PlanId;
 use keywright_testkit::{ROOT, TestNode, origin};
 use serde_json::json;
 
@@ -14,7 +15,7 @@ use crate::setup::{
 };
 
 /// An edit during which somebody else does something, once: between what it read and what it commits.
-fn interrupted<F>(meanwhile: impl Fn() -> F + Send + Sync + 'static) -> KeyEdit
+fn interrupted<F>(plan: Option<PlanId>, meanwhile: impl Fn() -> F + Send + Sync + 'static) -> KeyEdit
 where
     F: Future<Output = ()>,
 {
@@ -24,6 +25,7 @@ where
             tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(meanwhile()));
         }
         draft.spec.description = Some("interrupted".to_owned());
+        draft.spec.plans.extend(plan);
         Ok(())
     }))
 }
@@ -48,7 +50,7 @@ where
     let caller = node.caller(secret_of(&made)).await;
     let handle =
         TestHandle { node: Arc::clone(&node), root, manager: by_id(&made.value), owner, key: key.clone() };
-    let edit = interrupted(move || meanwhile(handle.clone()));
+    let edit = interrupted(None, move || meanwhile(handle.clone()));
     node.control.update_key(&caller, &key, &edit, &WriteOptions::default()).await.map(drop)
 }
 
@@ -108,7 +110,9 @@ async fn what_is_read_beside_the_key_is_compared_again_too() {
     let made = create(&node, &root, management(&["*"], &json!([]))).await.unwrap();
     let caller = node.caller(secret_of(&made)).await;
     let (handle, id) = (Arc::clone(&node), role.clone());
-    let widen = interrupted(move || {
+    let plan = id_of(&noun(&node, &root, NounKind::Plan, json!({"name": "p"})).await.unwrap());
+    // Something else that the key refers to, so that all of it is read again.
+    let widen = interrupted(plan.parse().ok(), move || {
         let (node, root, id) = (Arc::clone(&handle), root.clone(), id.clone());
         async move {
             let grants = json!({"grants": allow("*", "**")});
