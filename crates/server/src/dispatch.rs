@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{FromRequestParts as _, RawPathParams, Request};
@@ -12,11 +13,12 @@ use axum::response::Response;
 use axum::routing::any;
 use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Method};
 use keywright_control::{Caller, Error};
 use keywright_model::secret::Secret;
 
 use crate::listen::Peer;
+use crate::metrics::RouteFigures;
 use crate::rest::body::{self, PatchType};
 use crate::rest::call::{Asked, Call, OpenCall, SelfCall};
 use crate::rest::error::is_failed_authentication;
@@ -40,24 +42,45 @@ pub fn router(state: ServerState) -> Router {
     }
     let mut rest = Router::new();
     for (path, routes) in paths {
-        // Leaked once a process (a test may make a few): every request then borrows it.
-        let routes: &'static [&'static Route] = Vec::leak(routes);
-        let state = state.clone();
-        rest = rest.route(path, any(move |request: Request| answer(state.clone(), routes, request)));
+        let served = Served::new(state.clone(), routes);
+        rest = rest.route(path, any(move |request: Request| answer(Arc::clone(&served), request)));
     }
-    rest.fallback(move |request: Request| answer(state.clone(), &[], request))
+    let nowhere = Served::new(state, Vec::new());
+    rest.fallback(move |request: Request| answer(Arc::clone(&nowhere), request))
 }
 
-/// Answers a request to a path that has these routes.
-async fn answer(state: ServerState, routes: &'static [&'static Route], request: Request) -> Response {
+/// What is served at one path.
+struct Served {
+    state: ServerState,
+    routes: Vec<(&'static Route, RouteFigures)>,
+    /// Of requests for none of them.
+    none: RouteFigures,
+}
+
+impl Served {
+    fn new(state: ServerState, routes: Vec<&'static Route>) -> Arc<Self> {
+        let routes = routes.into_iter().map(|route| (route, RouteFigures::new(route.id, route.status)));
+        let none = RouteFigures::new("none", http::StatusCode::NOT_FOUND.as_u16());
+        Arc::new(Self { state, routes: routes.collect(), none })
+    }
+
+    fn find(&self, method: &Method) -> (Option<&'static Route>, &RouteFigures) {
+        let found = self.routes.iter().find(|(route, _)| route.verb.matches(method));
+        found.map_or((None, &self.none), |(route, figures)| (Some(*route), figures))
+    }
+}
+
+/// Answers a request to a path.
+async fn answer(served: Arc<Served>, request: Request) -> Response {
+    let state = &served.state;
     let common = state.common();
     let began = common.clock.boot_ns();
     let id = common.request_ids.of(request.headers());
     let under_v1 = request.uri().path().starts_with("/v1/") || request.uri().path() == "/v1";
-    let route = routes.iter().copied().find(|route| route.verb.matches(request.method()));
+    let (route, figures) = served.find(request.method());
     let answered = match route {
-        None => Err(missing(routes)),
-        Some(route) => answer_route(&state, route, request, &id).await,
+        None => Err(missing(&served.routes)),
+        Some(route) => answer_route(state, route, request, &id).await,
     };
     let mut response = answered.unwrap_or_else(|problem| problem.respond(&id));
     let headers = response.headers_mut();
@@ -66,15 +89,15 @@ async fn answer(state: ServerState, routes: &'static [&'static Route], request: 
     }
     headers.insert(X_REQUEST_ID, id.into_header());
     let took = common.clock.boot_ns().saturating_sub(began);
-    common.metrics.answered(route.map_or("none", |route| route.id), response.status().as_u16(), took);
+    common.metrics.answered(figures, response.status().as_u16(), took);
     response
 }
 
-fn missing(routes: &[&'static Route]) -> Problem {
+fn missing(routes: &[(&'static Route, RouteFigures)]) -> Problem {
     if routes.is_empty() {
         return Problem::new(NOT_FOUND).detail("no such path");
     }
-    Problem::method_not_allowed(&routes::allow(routes.iter().copied()))
+    Problem::method_not_allowed(&routes::allow(routes.iter().map(|(route, _)| *route)))
 }
 
 async fn answer_route(
@@ -170,7 +193,10 @@ impl Incoming<'_> {
     /// Reads the rest of the request: path, query, then the body within its bounds.
     async fn asked(&self, parts: &mut Parts, body: axum::body::Body) -> Result<Asked, Problem> {
         let segments = segments(self.route, parts).await?;
-        let query = Query::read(&parts.uri, self.route.query)?;
+        let query = match parts.uri.query() {
+            None => Query::default(),
+            Some(_) => Query::read(&parts.uri, self.route.query)?,
+        };
         let (body, patch) = self.body(&parts.headers, body).await?;
         Ok(Asked {
             route: self.route,
@@ -242,7 +268,7 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
 }
 
 async fn segments(route: &Route, parts: &mut Parts) -> Result<Vec<(String, String)>, Problem> {
-    if route.segments().next().is_none() {
+    if !route.path.contains('{') {
         return Ok(Vec::new());
     }
     // What does not decode names nothing.

@@ -6,18 +6,22 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use hyper::body::Incoming;
+use hyper::rt::{Sleep, Timer};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
@@ -208,40 +212,121 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let Self { peer, router, bounds, place: _place } = self;
-        let asked = Arc::new(AtomicBool::new(false));
-        let noted = Arc::clone(&asked);
+        // hyper's own time-out begins with the version's first bytes; one that sends none would stay for ever.
+        let patience = Patience::new(bounds.header_timeout);
+        let running_out = patience.clone();
         let service = hyper::service::service_fn(move |request: http::Request<Incoming>| {
-            noted.store(true, Ordering::Relaxed);
+            patience.forget();
             let mut request = request.map(axum::body::Body::new);
             request.extensions_mut().insert(Peer(peer));
             router.clone().oneshot(request)
         });
-        let builder = builder(bounds.header_timeout);
+        let builder = builder(bounds.header_timeout, running_out.clone());
         let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let mut connection = std::pin::pin!(watcher.watch(connection));
-        // hyper's own time-out begins with the version's first bytes; one that sends none would stay for ever.
-        let first = async {
-            tokio::time::sleep(bounds.header_timeout).await;
-            if asked.load(Ordering::Relaxed) {
-                std::future::pending::<()>().await;
-            }
-        };
         tokio::select! {
-            ended = &mut connection => {
+            biased;
+            ended = watcher.watch(connection) => {
                 if let Err(error) = ended {
                     tracing::debug!(error, %peer, "a connection ended badly");
                 }
             }
-            () = first => tracing::debug!(%peer, "a connection never asked anything"),
+            () = running_out.run_out(bounds.header_timeout) => {
+                tracing::debug!(%peer, "a connection asked nothing for too long");
+            }
         }
     }
 }
 
-fn builder(header_timeout: Duration) -> Builder<TokioExecutor> {
+/// How long a connection may still take to ask something. hyper sets it before each request and would make a timer of the
+/// runtime for each; here a connection has one timer, which looks when its time has come whether there is still time.
+#[derive(Clone)]
+struct Patience(Arc<Ends>);
+
+struct Ends {
+    opened: Instant,
+    /// In nanoseconds after the opening; [`NEVER`] while a request is being answered.
+    after: AtomicU64,
+}
+
+const NEVER: u64 = u64::MAX;
+
+impl Patience {
+    fn new(at_first: Duration) -> Self {
+        let patience = Self(Arc::new(Ends { opened: Instant::now(), after: AtomicU64::new(NEVER) }));
+        patience.set(patience.0.opened + at_first);
+        patience
+    }
+
+    fn set(&self, end: Instant) {
+        let after = end.saturating_duration_since(self.0.opened).as_nanos();
+        self.0.after.store(u64::try_from(after).unwrap_or(NEVER), Ordering::Relaxed);
+    }
+
+    fn forget(&self) {
+        self.0.after.store(NEVER, Ordering::Relaxed);
+    }
+
+    fn end(&self) -> Option<Instant> {
+        let after = self.0.after.load(Ordering::Relaxed);
+        (after != NEVER).then(|| self.0.opened + Duration::from_nanos(after))
+    }
+
+    /// Returns when the end is past. An end that is set while this sleeps is `each` after that moment, so none is missed.
+    async fn run_out(self, each: Duration) {
+        loop {
+            let now = Instant::now();
+            let end = self.end().unwrap_or(now + each);
+            if end <= now {
+                return;
+            }
+            tokio::time::sleep_until(end).await;
+        }
+    }
+}
+
+impl Timer for Patience {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
+        self.sleep_until(self.now() + duration)
+    }
+
+    fn sleep_until(&self, deadline: std::time::Instant) -> Pin<Box<dyn Sleep>> {
+        self.set(deadline.into());
+        Box::pin(Waiting(self.clone()))
+    }
+
+    fn now(&self) -> std::time::Instant {
+        Instant::now().into()
+    }
+
+    fn reset(&self, _waiting: &mut Pin<Box<dyn Sleep>>, deadline: std::time::Instant) {
+        self.set(deadline.into());
+    }
+}
+
+/// What hyper holds while it waits for a request. It never wakes: [`Patience::run_out`] ends the connection.
+struct Waiting(Patience);
+
+impl Sleep for Waiting {}
+
+impl Future for Waiting {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.forget();
+    }
+}
+
+fn builder(header_timeout: Duration, patience: Patience) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .timer(TokioTimer::new())
+        .timer(patience)
         .header_read_timeout(header_timeout)
         // A request line and the headers fit; hyper answers 431 to more.
         .max_buf_size(HEADER_BYTES_MAX + 8 * 1024)

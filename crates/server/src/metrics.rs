@@ -1,19 +1,89 @@
 //! Figures for Prometheus. No label holds anything that a client can choose.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
 
 /// The type that [`Metrics::text`] is written in.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// From 50 µs to 5 s.
-const BUCKETS: [f64; 11] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0];
+/// From 50 µs to 5 s, as nanoseconds and as seconds; then all that took longer.
+const BUCKETS: [(u64, f64); 12] = [
+    (50_000, 0.000_05),
+    (100_000, 0.000_1),
+    (250_000, 0.000_25),
+    (500_000, 0.000_5),
+    (1_000_000, 0.001),
+    (5_000_000, 0.005),
+    (25_000_000, 0.025),
+    (100_000_000, 0.1),
+    (500_000_000, 0.5),
+    (1_000_000_000, 1.0),
+    (5_000_000_000, 5.0),
+    (u64::MAX, f64::INFINITY),
+];
+
+/// How long requests took. Everybody adds at once; the library's own histogram would make them wait for each other.
+#[derive(Clone, Debug, Default)]
+struct Durations(Arc<DurationCells>);
+
+#[derive(Debug, Default)]
+struct DurationCells {
+    counts: [AtomicU64; BUCKETS.len()],
+    nanoseconds: AtomicU64,
+}
+
+impl Durations {
+    fn observe(&self, nanoseconds: u64) {
+        let place = BUCKETS.iter().position(|(most, _)| nanoseconds <= *most);
+        if let Some(count) = place.and_then(|place| self.0.counts.get(place)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        self.0.nanoseconds.fetch_add(nanoseconds, Ordering::Relaxed);
+    }
+}
+
+impl TypedMetric for Durations {
+    const TYPE: MetricType = MetricType::Histogram;
+}
+
+impl EncodeMetric for Durations {
+    #[expect(clippy::cast_precision_loss, reason = "a duration needs no more than 53 bits")]
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let counts = self.0.counts.iter().map(|count| count.load(Ordering::Relaxed));
+        let buckets: Vec<_> = BUCKETS.iter().zip(counts).map(|((_, most), count)| (*most, count)).collect();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let seconds = self.0.nanoseconds.load(Ordering::Relaxed) as f64 / 1e9;
+        encoder.encode_histogram::<NoLabelSet>(seconds, count, &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        Self::TYPE
+    }
+}
+
+/// The figures of one route, found once instead of at each request.
+#[derive(Debug)]
+pub(crate) struct RouteFigures {
+    route: &'static str,
+    /// The status of its success, whose counter is kept too.
+    success: u16,
+    successes: OnceLock<Counter>,
+    seconds: OnceLock<Durations>,
+}
+
+impl RouteFigures {
+    pub(crate) const fn new(route: &'static str, success: u16) -> Self {
+        Self { route, success, successes: OnceLock::new(), seconds: OnceLock::new() }
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
@@ -35,8 +105,9 @@ struct Code {
 pub struct Metrics {
     registry: Registry,
     requests: Family<Request, Counter>,
-    seconds: Family<RouteLabel, Histogram, fn() -> Histogram>,
+    seconds: Family<RouteLabel, Durations>,
     verdicts: Family<Code, Counter>,
+    allowed: OnceLock<Counter>,
     throttled: Counter,
 }
 
@@ -50,28 +121,37 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("keywright");
         let requests = Family::default();
-        let seconds: Family<_, _, fn() -> Histogram> =
-            Family::new_with_constructor(|| Histogram::new(BUCKETS));
+        let seconds = Family::default();
         let (verdicts, throttled) = (Family::default(), Counter::default());
         registry.register("http_requests", "Requests answered, by route and status", requests.clone());
         registry.register("http_request_seconds", "How long a request took, by route", seconds.clone());
         registry.register("verdicts", "Verifications answered, by code", verdicts.clone());
         registry.register("throttled", "Calls refused after failed authentications", throttled.clone());
-        Self { registry, requests, seconds, verdicts, throttled }
+        Self { registry, requests, seconds, verdicts, allowed: OnceLock::new(), throttled }
     }
 }
 
 impl Metrics {
     /// Notes an answered request.
-    pub fn answered(&self, route: &'static str, status: u16, nanoseconds: u64) {
-        self.requests.get_or_create(&Request { route, status }).inc();
-        #[expect(clippy::cast_precision_loss, reason = "a duration needs no more than 53 bits")]
-        self.seconds.get_or_create(&RouteLabel { route }).observe(nanoseconds as f64 / 1e9);
+    pub(crate) fn answered(&self, figures: &RouteFigures, status: u16, nanoseconds: u64) {
+        let RouteFigures { route, success, successes, seconds } = figures;
+        let requests = || self.requests.get_or_create_owned(&Request { route, status });
+        if status == *success {
+            successes.get_or_init(requests).inc();
+        } else {
+            requests().inc();
+        }
+        seconds.get_or_init(|| self.seconds.get_or_create_owned(&RouteLabel { route })).observe(nanoseconds);
     }
 
     /// Notes a verification.
     pub fn verified(&self, code: &'static str) {
-        self.verdicts.get_or_create(&Code { code }).inc();
+        let verdicts = || self.verdicts.get_or_create_owned(&Code { code });
+        if code == "allowed" {
+            self.allowed.get_or_init(verdicts).inc();
+        } else {
+            verdicts().inc();
+        }
     }
 
     /// Notes a call that was refused for failed authentications before it.
@@ -102,15 +182,24 @@ mod tests {
     #[test]
     fn what_happened_is_counted_and_the_text_ends_as_it_must() {
         let metrics = Metrics::default();
-        metrics.answered("getKey", 200, 1_500_000);
-        metrics.answered("getKey", 404, 90_000);
+        let figures = RouteFigures::new("getKey", 200);
+        metrics.answered(&figures, 200, 1_500_000);
+        metrics.answered(&figures, 404, 100_000);
+        metrics.answered(&figures, 200, 100_001);
+        metrics.answered(&figures, 200, 6_000_000_000);
         metrics.verified("allowed");
         metrics.throttled();
         let text = metrics.text(&[("revision", "The newest revision applied", 42)]);
         for line in [
             "keywright_revision 42",
-            "keywright_http_requests_total{route=\"getKey\",status=\"200\"} 1",
-            "keywright_http_request_seconds_count{route=\"getKey\"} 2",
+            "keywright_http_requests_total{route=\"getKey\",status=\"200\"} 3",
+            "keywright_http_requests_total{route=\"getKey\",status=\"404\"} 1",
+            "keywright_http_request_seconds_count{route=\"getKey\"} 4",
+            "keywright_http_request_seconds_sum{route=\"getKey\"} 6.001700001",
+            "keywright_http_request_seconds_bucket{le=\"0.0001\",route=\"getKey\"} 1",
+            "keywright_http_request_seconds_bucket{le=\"0.00025\",route=\"getKey\"} 2",
+            "keywright_http_request_seconds_bucket{le=\"5.0\",route=\"getKey\"} 3",
+            "keywright_http_request_seconds_bucket{le=\"+Inf\",route=\"getKey\"} 4",
             "keywright_verdicts_total{code=\"allowed\"} 1",
             "keywright_throttled_total 1",
         ] {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How many failures an address may have at once.
@@ -44,22 +45,23 @@ impl Throttle {
 pub struct Failures<Who> {
     /// The moment at which all of somebody's failures are forgotten.
     forgotten_at: Mutex<HashMap<Who, u64>>,
+    /// Whether anybody ever failed: until then nobody waits for the lock.
+    any: AtomicBool,
 }
 
 impl<Who> Default for Failures<Who> {
     fn default() -> Self {
-        Self { forgotten_at: Mutex::default() }
+        Self { forgotten_at: Mutex::default(), any: AtomicBool::new(false) }
     }
 }
 
 impl<Who: Eq + Hash> Failures<Who> {
     /// Says after how many seconds somebody may try again; `None` is now.
     pub fn wait_seconds(&self, who: &Who, now_ns: u64) -> Option<u64> {
-        let table = self.table();
-        if table.is_empty() {
+        if !self.any.load(Ordering::Acquire) {
             return None;
         }
-        let debt = table.get(who)?.saturating_sub(now_ns);
+        let debt = self.table().get(who)?.saturating_sub(now_ns);
         let free = u64::from(BURST - 1) * REFILL_NS;
         (debt > free).then(|| (debt - free).div_ceil(REFILL_NS))
     }
@@ -67,6 +69,7 @@ impl<Who: Eq + Hash> Failures<Who> {
     /// Notes a failure.
     pub fn failed(&self, who: Who, now_ns: u64) {
         let mut table = self.table();
+        self.any.store(true, Ordering::Release);
         if table.len() >= ADDRESSES_MAX && !table.contains_key(&who) {
             make_room(&mut table, now_ns);
         }

@@ -1,5 +1,8 @@
 //! Taking a body in: its type, its size and its time, all tested before it is parsed.
 
+use std::borrow::Cow;
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -19,6 +22,7 @@ pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 /// What is read and thrown away of a body that is too large, so that its sender gets to read the answer.
 const DISCARDED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+const JSON: &str = "application/json";
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 const PATCH_TYPES: &str = "application/merge-patch+json, application/json-patch+json";
 
@@ -33,7 +37,12 @@ pub enum PatchType {
 
 /// Takes a body of at most `limit` bytes in, within a time.
 pub async fn take(body: Body, headers: &HeaderMap, limit: usize, within: Duration) -> Result<Bytes, Problem> {
-    let taken = tokio::time::timeout(within, collect(body, headers, limit)).await;
+    let mut taking = std::pin::pin!(collect(body, headers, limit));
+    // Nearly every body came with its headers, and needs no timer.
+    if let Poll::Ready(taken) = poll_fn(|context| Poll::Ready(taking.as_mut().poll(context))).await {
+        return taken;
+    }
+    let taken = tokio::time::timeout(within, taking).await;
     taken.unwrap_or_else(|_| {
         let seconds = within.as_secs();
         Err(closing(Problem::new(REQUEST_TIMEOUT).detail(format!("the body must arrive within {seconds} s"))))
@@ -92,7 +101,7 @@ fn closing(problem: Problem) -> Problem {
 pub fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     require_plain(headers)?;
     match media_type(headers).as_deref() {
-        Some("application/json") => Ok(()),
+        Some(JSON) => Ok(()),
         given => Err(unsupported(given, "application/json")),
     }
 }
@@ -131,11 +140,14 @@ fn unsupported(given: Option<&str>, expected: &str) -> Problem {
 }
 
 /// The media type in lower case; with its parameters when one of them is not `charset=utf-8`.
-fn media_type(headers: &HeaderMap) -> Option<String> {
+fn media_type(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let value = values.next()?.to_str().ok()?;
     if values.next().is_some() {
         return None;
+    }
+    if value == JSON {
+        return Some(value.into());
     }
     let mut parts = value.split(';').map(str::trim);
     let name = parts.next()?.to_ascii_lowercase();
@@ -143,7 +155,7 @@ fn media_type(headers: &HeaderMap) -> Option<String> {
         let parameter = parameter.to_ascii_lowercase().replace('"', "");
         parameter.is_empty() || parameter == "charset=utf-8"
     };
-    Some(if parts.all(utf8) { name } else { value.to_ascii_lowercase() })
+    Some(if parts.all(utf8) { name } else { value.to_ascii_lowercase() }.into())
 }
 
 #[cfg(test)]
@@ -205,10 +217,10 @@ mod tests {
         fn poll_frame(
             mut self: std::pin::Pin<&mut Self>,
             _: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+        ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
             let size = self.1;
             let left = self.0.checked_sub(1).inspect(|left| self.0 = *left);
-            std::task::Poll::Ready(left.map(|_| Ok(hyper::body::Frame::data(Bytes::from(vec![b'x'; size])))))
+            Poll::Ready(left.map(|_| Ok(hyper::body::Frame::data(Bytes::from(vec![b'x'; size])))))
         }
     }
 
@@ -244,8 +256,8 @@ mod tests {
             fn poll_frame(
                 self: std::pin::Pin<&mut Self>,
                 _: &mut std::task::Context<'_>,
-            ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
-                std::task::Poll::Pending
+            ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Self::Error>>> {
+                Poll::Pending
             }
         }
 

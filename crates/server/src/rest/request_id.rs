@@ -1,6 +1,7 @@
 //! The request's identifier, in and out (`X-Request-Id`).
 
-use std::fmt::Write as _;
+use std::fmt;
+use std::io::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -10,9 +11,18 @@ pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const LENGTH_MAX: usize = 64;
 
-/// An identifier of `[A-Za-z0-9._-]{1,64}`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestId(HeaderValue);
+/// An identifier of `[A-Za-z0-9._-]{1,64}`, in place: every request has one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RequestId {
+    bytes: [u8; LENGTH_MAX],
+    length: usize,
+}
+
+impl fmt::Debug for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("RequestId").field(&self.as_str()).finish()
+    }
+}
 
 impl RequestId {
     /// Takes a client's identifier, unless it has other characters or a wrong length.
@@ -20,17 +30,32 @@ impl RequestId {
         let bytes = text.as_ref();
         let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         let valid = (1..=LENGTH_MAX).contains(&bytes.len()) && bytes.iter().all(fits);
-        valid.then(|| HeaderValue::from_bytes(bytes).ok()).flatten().map(Self)
+        valid.then(|| Self::holding(&[bytes]))
+    }
+
+    fn holding(parts: &[&[u8]]) -> Self {
+        let mut bytes = [0; LENGTH_MAX];
+        let mut rest = bytes.as_mut_slice();
+        for part in parts {
+            // More than there is room for is never given.
+            let _ = rest.write_all(part);
+        }
+        let length = LENGTH_MAX - rest.len();
+        Self { bytes, length }
     }
 
     /// As text.
     pub fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or("-")
+        std::str::from_utf8(self.as_bytes()).unwrap_or("-")
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
     }
 
     /// As a header's value.
     pub fn into_header(self) -> HeaderValue {
-        self.0
+        HeaderValue::from_bytes(self.as_bytes()).unwrap_or(HeaderValue::from_static("-"))
     }
 }
 
@@ -54,10 +79,11 @@ impl RequestIds {
     }
 
     fn fresh(&self) -> RequestId {
-        let mut text = String::with_capacity(LENGTH_MAX);
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let _ = write!(text, "{}-{number:x}", self.boot);
-        RequestId(HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("-")))
+        let mut digits = [0; 16];
+        let _ = hex::encode_to_slice(number.to_be_bytes(), &mut digits);
+        let zeros = digits.iter().take_while(|digit| **digit == b'0').count();
+        RequestId::holding(&[self.boot.as_bytes(), b"-", digits.get(zeros..).unwrap_or_default()])
     }
 }
 
@@ -89,6 +115,8 @@ mod tests {
         let ids = RequestIds::new([0xab; 8]);
         let (one, two) = (ids.of(&HeaderMap::new()), ids.of(&HeaderMap::new()));
         assert_ne!(one, two);
-        assert!(one.as_str().starts_with("abababababababab-"), "{one:?}");
+        assert_eq!((one.as_str(), two.as_str()), ("abababababababab-1", "abababababababab-2"));
+        ids.next.store(u64::MAX, Ordering::Relaxed);
+        assert_eq!(ids.of(&HeaderMap::new()).into_header(), "abababababababab-ffffffffffffffff");
     }
 }

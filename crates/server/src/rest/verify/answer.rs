@@ -1,64 +1,23 @@
 //! Writing the answer (api.md §4), borrowed from the verdict.
+//!
+//! The names of the members are written as they stand here: `serde_json` would look through each of them for characters
+//! to escape, which took longer than the verification itself. Values that may need escaping are left to it.
 
-use std::collections::BTreeMap;
 use std::fmt;
+use std::io::{self, Write as _};
 
 use keywright_model::denial::Denial;
-use keywright_model::id::{KeyId, PrincipalId};
-use keywright_model::key::SecretStatus;
 use keywright_model::revision::{Incarnation, RevisionToken};
-use keywright_model::time::Timestamp;
 use keywright_verifier::{Check, FoundKey, LimitState, QuotaState, Verdict};
-use serde::ser::{Serialize, SerializeSeq as _, Serializer};
-use serde_json::{Map, Value};
+use serde::Serialize;
 
-/// An answer. What `malformed` and `not_found` cannot say about any key is left out.
-#[derive(serde::Serialize)]
+/// An answer.
 pub(crate) struct Answer<'a> {
-    allowed: bool,
+    verdict: &'a Verdict,
     code: &'static str,
-    detail: Option<Text<Detail<'a>>>,
-    authorized: Option<bool>,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    key: Option<KeyPart<'a>>,
-    limits: Limits<'a>,
-    quota: Option<Quota>,
-    revision: Text<RevisionToken>,
-    current: bool,
-    age_ms: u64,
+    detail: Option<Detail<'a>>,
+    incarnation: Incarnation,
 }
-
-#[derive(serde::Serialize)]
-struct KeyPart<'a> {
-    key_id: KeyId,
-    org: &'a str,
-    keyspace: &'a str,
-    owner: Option<Owner<'a>>,
-    expires_at: Option<Timestamp>,
-    secret_status: SecretStatus,
-    labels: &'a BTreeMap<String, String>,
-    metadata: &'a Map<String, Value>,
-}
-
-#[derive(serde::Serialize)]
-struct Owner<'a> {
-    id: PrincipalId,
-    external_id: Option<&'a str>,
-}
-
-#[derive(serde::Serialize)]
-struct Quota {
-    max: u64,
-    remaining: u64,
-    period: keywright_model::limit::Period,
-    reset_at: Option<Timestamp>,
-}
-
-/// The limits, as the verdict has them.
-struct Limits<'a>(&'a Verdict);
-
-/// Something that is written as it is shown.
-struct Text<T>(T);
 
 /// Why not, in words.
 struct Detail<'a> {
@@ -71,65 +30,91 @@ impl<'a> Answer<'a> {
     /// The answer to a question about these checks.
     pub(crate) fn new(verdict: &'a Verdict, checks: &'a [Check<'a>], incarnation: Incarnation) -> Self {
         let failed = verdict.check_failed.and_then(|index| checks.get(index));
-        let detail = verdict.denial.map(|denial| Text(Detail { denial, failed, retry_ms: verdict.retry_ms }));
-        Self {
-            allowed: verdict.allowed,
-            code: verdict.denial.map_or("allowed", Denial::code),
-            detail,
-            authorized: verdict.authorized,
-            key: verdict.key.as_ref().map(key_part),
-            limits: Limits(verdict),
-            quota: verdict.quota.map(quota),
-            revision: Text(RevisionToken { incarnation, revision: verdict.revision }),
-            current: verdict.current,
-            age_ms: verdict.age_ms,
-        }
+        let detail = verdict.denial.map(|denial| Detail { denial, failed, retry_ms: verdict.retry_ms });
+        Self { verdict, code: verdict.denial.map_or("allowed", Denial::code), detail, incarnation }
     }
 
     /// The stable code.
     pub(crate) const fn code(&self) -> &'static str {
         self.code
     }
-}
 
-fn key_part(key: &FoundKey) -> KeyPart<'_> {
-    KeyPart {
-        key_id: key.id(),
-        org: key.org_name(),
-        keyspace: key.keyspace_name(),
-        owner: key.owner_id().map(|id| Owner { id, external_id: key.owner_external_id() }),
-        expires_at: key.expires_at(),
-        secret_status: key.secret_status(),
-        labels: key.labels(),
-        metadata: key.metadata(),
-    }
-}
-
-const fn quota(state: QuotaState) -> Quota {
-    Quota { max: state.max, remaining: state.remaining, period: state.period, reset_at: state.resets_at }
-}
-
-impl Serialize for Limits<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(serde::Serialize)]
-        struct Limit<'a> {
-            name: &'a str,
-            max: u64,
-            remaining: u64,
-            reset_ms: u64,
+    /// Writes it as JSON. What `malformed` and `not_found` cannot say about any key is left out.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        let verdict = self.verdict;
+        json(out, r#"{"allowed":"#, &verdict.allowed)?;
+        shown(out, r#","code":"#, self.code)?;
+        json(out, r#","detail":"#, &self.detail.as_ref().map(Detail::to_string))?;
+        json(out, r#","authorized":"#, &verdict.authorized)?;
+        if let Some(key) = &verdict.key {
+            write_key(out, key)?;
         }
-        let mut list = serializer.serialize_seq(None)?;
-        for LimitState { name, max, remaining, reset_ms } in self.0.limits.iter() {
-            list.serialize_element(&Limit { name, max: *max, remaining: *remaining, reset_ms: *reset_ms })?;
+        out.extend_from_slice(br#","limits":["#);
+        for (index, limit) in verdict.limits.iter().enumerate() {
+            write_limit(out, if index == 0 { "" } else { "," }, limit)?;
         }
-        list.end()
+        out.extend_from_slice(br#"],"quota":"#);
+        match &verdict.quota {
+            None => out.extend_from_slice(b"null"),
+            Some(quota) => write_quota(out, quota)?,
+        }
+        let revision = RevisionToken { incarnation: self.incarnation, revision: verdict.revision };
+        shown(out, r#","revision":"#, revision)?;
+        json(out, r#","current":"#, &verdict.current)?;
+        json(out, r#","age_ms":"#, &verdict.age_ms)?;
+        out.push(b'}');
+        Ok(())
     }
 }
 
-impl<T: fmt::Display> Serialize for Text<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
+fn write_key(out: &mut Vec<u8>, key: &FoundKey) -> io::Result<()> {
+    shown(out, r#","key_id":"#, key.id())?;
+    json(out, r#","org":"#, key.org_name())?;
+    json(out, r#","keyspace":"#, key.keyspace_name())?;
+    out.extend_from_slice(br#","owner":"#);
+    match key.owner_id() {
+        None => out.extend_from_slice(b"null"),
+        Some(id) => {
+            shown(out, r#"{"id":"#, id)?;
+            json(out, r#","external_id":"#, &key.owner_external_id())?;
+            out.push(b'}');
+        }
     }
+    json(out, r#","expires_at":"#, &key.expires_at())?;
+    json(out, r#","secret_status":"#, &key.secret_status())?;
+    json(out, r#","labels":"#, key.labels())?;
+    json(out, r#","metadata":"#, key.metadata())
+}
+
+fn write_limit(out: &mut Vec<u8>, before: &str, limit: &LimitState) -> io::Result<()> {
+    out.extend_from_slice(before.as_bytes());
+    json(out, r#"{"name":"#, &*limit.name)?;
+    json(out, r#","max":"#, &limit.max)?;
+    json(out, r#","remaining":"#, &limit.remaining)?;
+    json(out, r#","reset_ms":"#, &limit.reset_ms)?;
+    out.push(b'}');
+    Ok(())
+}
+
+fn write_quota(out: &mut Vec<u8>, quota: &QuotaState) -> io::Result<()> {
+    json(out, r#"{"max":"#, &quota.max)?;
+    json(out, r#","remaining":"#, &quota.remaining)?;
+    json(out, r#","period":"#, &quota.period)?;
+    json(out, r#","reset_at":"#, &quota.resets_at)?;
+    out.push(b'}');
+    Ok(())
+}
+
+/// A member with any value.
+fn json(out: &mut Vec<u8>, before: &str, value: &(impl Serialize + ?Sized)) -> io::Result<()> {
+    out.extend_from_slice(before.as_bytes());
+    Ok(serde_json::to_writer(out, value)?)
+}
+
+/// A member whose value is shown in letters and digits, with nothing to escape.
+fn shown(out: &mut Vec<u8>, before: &str, value: impl fmt::Display) -> io::Result<()> {
+    out.extend_from_slice(before.as_bytes());
+    write!(out, "\"{value}\"")
 }
 
 impl fmt::Display for Detail<'_> {

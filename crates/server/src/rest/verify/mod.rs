@@ -13,7 +13,7 @@ mod root;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use keywright_model::revision::{Incarnation, RevisionToken};
@@ -30,6 +30,8 @@ pub use authenticate::Asker;
 pub use resolver::{ControlResolver, Resolver};
 pub use root::RootKey;
 
+/// What an answer is given room for; few are longer.
+const BODY_BYTES: usize = 512;
 /// How long a node may take to catch up with a revision that a client names.
 const CATCH_UP: Duration = Duration::from_millis(50);
 /// How often it looks meanwhile.
@@ -130,8 +132,9 @@ pub async fn one(call: VerifyCall) -> Result<Response, Problem> {
     let question = question::one(&asked.body, &mut document)?;
     let verdict = state.ask(asker, &question).await?;
     still_holds(state, std::slice::from_ref(&verdict))?;
-    let answer = state.answer(&question, &verdict);
-    json(&answer)
+    let mut body = Vec::with_capacity(BODY_BYTES);
+    state.answer(&question, &verdict).write(&mut body).map_err(unwritten)?;
+    Ok(respond(body))
 }
 
 /// Answers each question of a list, in its order.
@@ -145,9 +148,16 @@ pub async fn batch(call: VerifyCall) -> Result<Response, Problem> {
         verdicts.push(state.ask(asker, question).await?);
     }
     still_holds(state, &verdicts)?;
-    let answers: Vec<_> =
-        questions.iter().zip(&verdicts).map(|(question, verdict)| state.answer(question, verdict)).collect();
-    json(&answers)
+    let mut body = Vec::with_capacity(questions.len().saturating_mul(BODY_BYTES) + 2);
+    body.push(b'[');
+    for (question, verdict) in questions.iter().zip(&verdicts) {
+        if body.len() > 1 {
+            body.push(b',');
+        }
+        state.answer(question, verdict).write(&mut body).map_err(unwritten)?;
+    }
+    body.push(b']');
+    Ok(respond(body))
 }
 
 impl VerifyState {
@@ -172,11 +182,14 @@ fn not_current(age_ms: Option<u64>) -> Problem {
     }
 }
 
-fn json(value: &impl serde::Serialize) -> Result<Response, Problem> {
-    let mut body = Vec::with_capacity(512);
-    serde_json::to_writer(&mut body, value).map_err(|error| {
-        tracing::error!(%error, "an answer could not be written as JSON");
-        Problem::new(INTERNAL)
-    })?;
-    Ok(([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response())
+#[expect(clippy::needless_pass_by_value, reason = "what `map_err` calls")]
+fn unwritten(error: std::io::Error) -> Problem {
+    tracing::error!(%error, "an answer could not be written as JSON");
+    Problem::new(INTERNAL)
+}
+
+fn respond(body: Vec<u8>) -> Response {
+    let mut response = Response::new(body.into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }

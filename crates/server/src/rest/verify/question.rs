@@ -373,11 +373,10 @@ impl<'a> Wire<'a> {
 }
 
 fn check<'a>(action: &'a str, resource: Option<&'a str>, at: &str, faults: &mut Faults) -> Check<'a> {
-    // Tested apart, so that each fault has its place.
-    if let Err(error) = CheckedRequest::new(action, None) {
-        faults.add(format!("{at}/action"), error.code(), error.to_string());
-    } else if let Err(error) = CheckedRequest::new(action, resource) {
-        faults.add(format!("{at}/resource"), error.code(), error.to_string());
+    if let Err(error) = CheckedRequest::new(action, resource) {
+        // The action alone says whose fault it is.
+        let place = if CheckedRequest::new(action, None).is_err() { "action" } else { "resource" };
+        faults.add(format!("{at}/{place}"), error.code(), error.to_string());
     }
     Check { action, resource: resource.unwrap_or_default() }
 }
