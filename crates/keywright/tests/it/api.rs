@@ -65,13 +65,8 @@ impl Api {
     }
 
     fn of(builder: reqwest::ClientBuilder, url: &str, key: &str) -> Self {
-        let http = builder.no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
+        let http = builder.no_proxy().timeout(Duration::from_mins(1)).build().unwrap();
         Self { http, url: url.to_owned(), key: key.to_owned() }
-    }
-
-    /// The same server with another key.
-    pub(crate) fn with_key(&self, key: &str) -> Self {
-        Self { key: key.to_owned(), ..self.clone() }
     }
 
     /// Makes a call; an error is a server that is gone.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::api::{Api, text};
-use super::installation::{Installation, Server, is_root};
+use super::installation::{Installation, Server, is_root, tell};
 
 /// How many clients fill the disk at once.
 const WRITERS: usize = 4;
@@ -45,8 +45,8 @@ impl Drop for Tmpfs {
 async fn a_full_file_system_refuses_writes_and_loses_nothing() {
     let installation = Installation::new();
     let Some(_mounted) = Tmpfs::mount(installation.data()) else {
-        println!(
-            "not tried: only root may mount a small file system; the limit on a file's size is tried instead"
+        tell(
+            "not tried: only root may mount a small file system; the limit on a file's size is tried instead",
         );
         return;
     };

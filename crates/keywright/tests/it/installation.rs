@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use super::api::Api;
 
 /// How long a start, an end or a command may take before the test fails. The machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often it is looked whether something has happened.
 const STEP: Duration = Duration::from_millis(4);
 
@@ -70,6 +70,12 @@ fn program() -> PathBuf {
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_keywright")), PathBuf::from)
 }
 
+/// Says something to whoever looks at the output of a test.
+#[expect(clippy::print_stdout, reason = "cargo shows it when the test fails")]
+pub(crate) fn tell(text: &str) {
+    println!("{text}");
+}
+
 /// Whether the tests may do what only root may.
 pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").unwrap().uid() == 0
@@ -92,13 +98,6 @@ impl Installation {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         Self { folder, data, runs: AtomicU32::new(0) }
-    }
-
-    /// The same with its data elsewhere below the folder.
-    pub(crate) fn with_data(name: &str) -> Self {
-        let mut this = Self::new();
-        this.data = this.folder.path().join(name);
-        this
     }
 
     pub(crate) fn data(&self) -> &Path {
@@ -209,13 +208,6 @@ impl Installation {
         note(&ran.out);
         canary::keep_text(&ran.err, "errors.txt");
         ran
-    }
-
-    /// Runs `keywright` against a server with a management key in its environment.
-    pub(crate) async fn ask(&self, server: &Server, key: &str, arguments: &[&str], input: &str) -> Ran {
-        let mut command = self.command(arguments);
-        command.env("KEYWRIGHT_SERVER", &server.url).env("KEYWRIGHT_KEY", key);
-        self.run_with(command, input).await
     }
 
     /// `audit verify`, which must find nothing.

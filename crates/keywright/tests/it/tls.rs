@@ -10,7 +10,7 @@ use super::installation::{Installation, Server};
 
 struct Certificate {
     pem: String,
-    certificate: PathBuf,
+    file: PathBuf,
     key: PathBuf,
 }
 
@@ -20,12 +20,12 @@ fn certificate(installation: &Installation, name: &str) -> Certificate {
     let files = (installation.path(&format!("{name}.pem")), installation.path(&format!("{name}-key.pem")));
     std::fs::write(&files.0, made.cert.pem()).unwrap();
     std::fs::write(&files.1, made.signing_key.serialize_pem()).unwrap();
-    Certificate { pem: made.cert.pem(), certificate: files.0, key: files.1 }
+    Certificate { pem: made.cert.pem(), file: files.0, key: files.1 }
 }
 
 async fn served(installation: &Installation, certificate: &Certificate, address: &str) -> Server {
     let mut command = installation.serve_command(&["--listen", address, "--tls-cert"], &[]);
-    command.arg(&certificate.certificate).arg("--tls-key").arg(&certificate.key);
+    command.arg(&certificate.file).arg("--tls-key").arg(&certificate.key);
     installation.start_with(command).await
 }
 
@@ -50,9 +50,9 @@ async fn clients_that_trust_the_certificate_talk_and_others_do_not() {
         command.env("KEYWRIGHT_KEY", &root).env("SSL_CERT_FILE", trusted);
         installation.run_with(command, "")
     };
-    let listed = run(mine.certificate.clone()).await.expect(0, &[]).json();
+    let listed = run(mine.file.clone()).await.expect(0, &[]).json();
     assert!(listed.to_string().contains("over-tls"), "{listed}");
-    let refused = run(other.certificate.clone()).await.expect(6, &[]);
+    let refused = run(other.file.clone()).await.expect(6, &[]);
     assert!(refused.err.to_lowercase().contains("certificate"), "it says what is wrong: {refused:?}");
 }
 
@@ -88,7 +88,7 @@ async fn a_certificate_that_cannot_be_used_is_refused_with_its_file() {
     let installation = Installation::new();
     let mine = certificate(&installation, "mine");
     let other = certificate(&installation, "other");
-    let (certificate, key) = (mine.certificate.to_str().unwrap(), mine.key.to_str().unwrap());
+    let (certificate, key) = (mine.file.to_str().unwrap(), mine.key.to_str().unwrap());
     let refused = |arguments: Vec<String>| {
         let installation = &installation;
         async move { installation.refused(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &[]).await }

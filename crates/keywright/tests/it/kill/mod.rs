@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::installation::{Installation, Server};
+use super::installation::{Installation, Server, tell};
 use asker::Asker;
 use ledger::Ledger;
 use writer::Writer;
@@ -43,7 +43,7 @@ impl Random {
 #[tokio::test]
 async fn a_hundred_kills_lose_no_acknowledged_write_and_revive_no_key() {
     let seed = RandomState::new().hash_one(0) | 1;
-    println!("seed {seed}");
+    tell(&format!("seed {seed}"));
     let mut random = Random(seed);
     let installation = Installation::new();
     let began = Instant::now();
@@ -72,7 +72,7 @@ async fn a_hundred_kills_lose_no_acknowledged_write_and_revive_no_key() {
         }
         if round % AUDIT_EVERY == 0 {
             compare_all(&installation, &server, &root, &writers, &ledger).await;
-            println!("round {round} after {:?}: {ledger}, {small} small quotas", began.elapsed());
+            tell(&format!("round {round} after {:?}: {ledger}, {small} small quotas", began.elapsed()));
         }
     }
     assert!(small > 3, "the small quotas were used up: {small}");
