@@ -61,6 +61,11 @@ async fn a_full_file_system_refuses_writes_and_loses_nothing() {
     // A start on a full disk serves or says why not; it destroys nothing.
     server.kill().await;
     let full = installation.start_or_refuse().await;
+    tell(if full.is_ok() {
+        "a start on the full disk served"
+    } else {
+        "a start on the full disk was refused"
+    });
     if let Err(ran) = &full {
         assert!(ran.code == Some(2) && ran.err.contains("full"), "{ran:?}");
     }
