@@ -1,7 +1,8 @@
 //! Two ratios of docs/performance.md, each from one run over loopback, client and server sharing the machine:
 //!
 //! - `POST /v1/verify` against an axum handler that parses the same body and answers a constant;
-//! - durable updates (`PATCH /v1/keys/{id}`) against bare grouped SQLite commits of rows of that size.
+//! - durable updates (`PATCH /v1/keys/{id}`) against bare grouped SQLite commits of rows of that size: each replaces a row
+//!   of as many bytes as the key's, and appends one of as many as its audit entry and its feed entry.
 //!
 //! Run with `cargo bench -p keywright-server`, `-- verify` or `-- update`. The two of a pair take turns, so that a noisy machine slows both.
 
@@ -20,12 +21,15 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::post;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue};
 use keywright_server::listen::{self, Bounds, Listen};
 use keywright_testkit::{ROOT, TestApp};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CLIENTS: usize = 16;
 /// How long a turn lasts, and how many each of a pair has. Verifications need no more time than this to be counted, and
 /// short turns share what else the machine does evenly; a commit is a matter of milliseconds.
@@ -104,9 +108,9 @@ async fn listen_constant(constant: String) -> String {
     // Headers and body of the same size: the clients' work is on both sides.
     let handler = move |axum::Json(_body): axum::Json<Body>| async move {
         let headers = [
-            ("content-type", "application/json"),
-            ("cache-control", "no-store"),
-            ("x-request-id", "0707070707070707-12345"),
+            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+            (X_REQUEST_ID, HeaderValue::from_static("0707070707070707-12345")),
         ];
         (headers, constant.to_string())
     };
@@ -119,12 +123,10 @@ async fn listen_constant(constant: String) -> String {
 
 async fn update(app: &TestApp, address: &str) {
     let mut requests = Vec::new();
-    let mut row_bytes = 0;
     for client in 0..CLIENTS {
         let grants = json!([{"effect": "allow", "actions": ["get", "put"], "resources": ["devices/7/**"]}]);
         let body = json!({"name": format!("bench {client}"), "grants": grants, "labels": {"team": "fleet"}});
         let made = app.root("POST", "/v1/keys", body).await.json();
-        row_bytes = made["key"].to_string().len();
         let path = format!("/v1/keys/{}", made["key"]["id"].as_str().expect("an id"));
         // Each request changes the key: a counter in its description makes every one a write.
         requests.push((path, 0_u64));
@@ -133,9 +135,11 @@ async fn update(app: &TestApp, address: &str) {
         .iter()
         .map(|(path, _)| request("PATCH", path, address, ROOT, &json!({"description": "COUNTER-0000000000"})))
         .collect();
+    let written = written_by_one(app.node.directory());
+    println!("one update writes a row of {} bytes and {} bytes of audit and feed", written.row, written.log);
     let (mut ours, mut theirs) = (0.0, 0.0);
     for _ in 0..UPDATE.count {
-        theirs += bare_commits(row_bytes);
+        theirs += bare_commits(written);
         ours += load(address, &texts, UPDATE.each).await;
     }
     report(
@@ -223,25 +227,53 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }
 
+/// How many bytes one write of a key stores.
+#[derive(Clone, Copy)]
+struct Written {
+    row: usize,
+    log: usize,
+}
+
+/// The texts and blobs of the newest key's row and of the newest entries, without the numbers beside them and the indexes.
+fn written_by_one(directory: &std::path::Path) -> Written {
+    let connection = rusqlite::Connection::open(directory.join("keywright.db")).expect("the database");
+    let bytes = |sql: &str| {
+        let bytes: u16 = connection.query_row(sql, [], |row| row.get(0)).expect("a row");
+        usize::from(bytes)
+    };
+    let key = "SELECT 3 * 16 + length(kind) + length(name) + length(created_by) + length(updated_by) + length(body) \
+               FROM keys ORDER BY id DESC LIMIT 1";
+    let audit = "SELECT 16 + length(actor) + length(wire) + length(verb) + length(subject) + length(request_id) \
+                 + length(rights) + length(proof) + length(personal) + length(salt) + length(personal_hash) + length(hash) \
+                 FROM audit ORDER BY seq DESC LIMIT 1";
+    let feed = "SELECT length(changes) FROM feed ORDER BY revision DESC LIMIT 1";
+    Written { row: bytes(key), log: bytes(audit) + bytes(feed) }
+}
+
 /// Updates rows from `CLIENTS` threads through one thread that groups what is waiting into one commit.
-fn bare_commits(row_bytes: usize) -> f64 {
+fn bare_commits(written: Written) -> f64 {
     let directory = tempfile::TempDir::new().expect("a scratch folder");
     let connection = rusqlite::Connection::open(directory.path().join("bare.db")).expect("a database");
     connection.pragma_update(None, "journal_mode", "WAL").expect("WAL");
     connection.pragma_update(None, "synchronous", "FULL").expect("FULL");
     connection
-        .execute_batch("CREATE TABLE row (id INTEGER PRIMARY KEY, body TEXT NOT NULL)")
-        .expect("a table");
-    let (sender, receiver) = mpsc::sync_channel::<(u64, String, mpsc::SyncSender<()>)>(CLIENTS);
+        .execute_batch(
+            "CREATE TABLE row (id INTEGER PRIMARY KEY, body TEXT NOT NULL); CREATE TABLE log (body TEXT NOT NULL)",
+        )
+        .expect("the tables");
+    let (sender, receiver) = mpsc::sync_channel::<(u64, [String; 2], mpsc::SyncSender<()>)>(CLIENTS);
     let writer = std::thread::spawn(move || {
         while let Ok(first) = receiver.recv() {
             let group: Vec<_> = std::iter::once(first).chain(receiver.try_iter()).collect();
             connection.execute_batch("BEGIN IMMEDIATE").expect("begin");
-            for (id, body, _) in &group {
-                let mut statement = connection
+            for (id, [row, log], _) in &group {
+                let mut replace = connection
                     .prepare_cached("INSERT OR REPLACE INTO row VALUES (?1, ?2)")
                     .expect("a statement");
-                statement.execute(rusqlite::params![id.cast_signed(), body]).expect("a row");
+                replace.execute(rusqlite::params![id.cast_signed(), row]).expect("a row");
+                let mut append =
+                    connection.prepare_cached("INSERT INTO log VALUES (?1)").expect("a statement");
+                append.execute([log]).expect("a row");
             }
             connection.execute_batch("COMMIT").expect("commit");
             for (_, _, answer) in group {
@@ -257,8 +289,9 @@ fn bare_commits(row_bytes: usize) -> f64 {
                 let (answer, answered) = mpsc::sync_channel(1);
                 let mut count = 0_u64;
                 while start.elapsed() < UPDATE.each {
-                    let body = format!("{count:010}{}", "x".repeat(row_bytes));
-                    sender.send((client, body, answer.clone())).expect("the writer runs");
+                    let text = |bytes: usize| format!("{count:010}{}", "x".repeat(bytes.saturating_sub(10)));
+                    let texts = [text(written.row), text(written.log)];
+                    sender.send((client, texts, answer.clone())).expect("the writer runs");
                     answered.recv().expect("the writer answers");
                     count += 1;
                 }

@@ -340,3 +340,29 @@ fn builder(header_timeout: Duration, patience: Patience) -> Builder<TokioExecuto
         .keep_alive_timeout(header_timeout);
     builder
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EACH: Duration = Duration::from_millis(20);
+
+    /// Whether the time runs out within five times what each request has.
+    async fn runs_out(patience: &Patience) -> bool {
+        tokio::time::timeout(EACH * 5, patience.clone().run_out(EACH)).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_nothing_is_given_up_and_whoever_is_being_answered_is_not() {
+        let patience = Patience::new(EACH);
+        assert!(runs_out(&patience).await, "nothing was ever asked");
+        patience.forget();
+        assert!(!runs_out(&patience).await, "a request is being answered");
+        let mut waiting = patience.sleep(EACH);
+        assert!(runs_out(&patience).await, "no request came after the first");
+        patience.reset(&mut waiting, (Instant::now() + EACH * 10).into());
+        assert!(!runs_out(&patience).await, "there is more time");
+        drop(waiting);
+        assert_eq!(patience.end(), None, "a request came");
+    }
+}

@@ -43,7 +43,9 @@ impl<'a> Answer<'a> {
     pub(crate) fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
         let verdict = self.verdict;
         json(out, r#"{"allowed":"#, &verdict.allowed)?;
-        shown(out, r#","code":"#, self.code)?;
+        out.extend_from_slice(br#","code":""#);
+        out.extend_from_slice(self.code.as_bytes());
+        out.push(b'"');
         json(out, r#","detail":"#, &self.detail.as_ref().map(Detail::to_string))?;
         json(out, r#","authorized":"#, &verdict.authorized)?;
         if let Some(key) = &verdict.key {
