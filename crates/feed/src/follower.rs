@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use keywright_model::revision::Revision;
 use keywright_verifier::{Gap, Verifier};
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
@@ -105,9 +106,9 @@ impl Following {
                 biased;
                 _ = poll.tick() => true,
                 hint = hints.recv(), if open => match hint {
-                    Ok(Some(batch)) => self.apply_hint(&batch),
-                    Ok(None) | Err(broadcast::error::RecvError::Lagged(_)) => true,
-                    Err(broadcast::error::RecvError::Closed) => {
+                    Ok(hint) => self.apply_hints(hint, &mut hints),
+                    Err(RecvError::Lagged(_)) => true,
+                    Err(RecvError::Closed) => {
                         open = false;
                         true
                     }
@@ -120,13 +121,26 @@ impl Following {
         }
     }
 
-    /// Applies the batch of a hint. Says whether the source must be looked at instead.
-    fn apply_hint(&self, batch: &keywright_model::change::Batch) -> bool {
-        if self.verifier.apply(batch).is_err() {
-            return true;
+    /// Applies the batch of a hint and of those that are waiting behind it. Says whether the source must be looked at
+    /// instead.
+    ///
+    /// Whoever waits is told once for all of them: telling it of each would wake every waiter as often.
+    fn apply_hints(&self, first: Hint, hints: &mut broadcast::Receiver<Hint>) -> bool {
+        let mut next = Ok(first);
+        let mut look = false;
+        for _ in 0..PAGE {
+            match next {
+                Ok(hint) => look = hint.is_none_or(|batch| self.verifier.apply(&batch).is_err()),
+                Err(TryRecvError::Lagged(_)) => look = true,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+            if look {
+                break;
+            }
+            next = hints.try_recv();
         }
         self.tell();
-        false
+        look
     }
 
     async fn catch_up(&mut self) -> Result<(), SourceError> {
