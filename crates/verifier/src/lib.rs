@@ -12,6 +12,7 @@ mod lease;
 mod limits;
 mod meters;
 mod pairs;
+mod prefetch;
 mod proof;
 mod quota;
 mod seats;
@@ -159,7 +160,8 @@ impl Verifier {
         let Some(Position { revision, .. }) = state.at else {
             return Decided::NotCurrent { age_ms: lease.age_ns(now.boot_ns) / 1_000_000 };
         };
-        Asking { verifier: self, state: &state, revision, request, now, lease }.decide(credential)
+        let asking = Asking { verifier: self, state: &state, revision, request, now, lease };
+        asking.decide(credential).by(state)
     }
 
     /// Finds the management key that a bearer credential belongs to, without the store. Its own limits are not
@@ -182,7 +184,7 @@ impl Verifier {
         let request = Request { keyspaces: Asked::anywhere(), checks: &[], ip, cost: 0 };
         let asking = Asking { verifier: self, state: &state, revision, request: &request, now, lease };
         let not_found = Unauthenticated::Denied(Denial::NotFound);
-        let record = asking.find(bearer).ok_or(not_found)?;
+        let (record, _) = asking.find(bearer).ok_or(not_found)?;
         let CompiledRights::Management(key) = &record.terms.rights else { return Err(not_found) };
         if let Some(denial) = asking.management_denial(record) {
             return Err(Unauthenticated::Denied(denial));

@@ -91,6 +91,10 @@ impl<'a> Charges<'a> {
     /// that is given back a moment later; none is ever admitted beyond a bound.
     pub(crate) fn charge(&self, cost: u64, now: Now) -> Charged {
         let at = ticks(now.boot_ns);
+        if self.limits.len() <= 1 && self.quotas.is_empty() {
+            // Nothing can be charged in part.
+            return self.take(cost, now, at);
+        }
         for (limit, cell) in self.limits.iter() {
             if limit.charge(cost).is_none_or(|charge| !cell.has_room(limit, charge, at)) {
                 return limited(limit, *cell, cost, at);
@@ -121,8 +125,8 @@ impl<'a> Charges<'a> {
             }
         }
         for (taken, (limit, cell)) in self.limits.iter().enumerate() {
-            let charge = limit.charge(cost).unwrap_or(u64::MAX);
-            if cell.take(limit, charge, at).is_err() {
+            let taken_now = limit.charge(cost).is_some_and(|charge| cell.take(limit, charge, at).is_ok());
+            if !taken_now {
                 self.give_back(cost, self.quotas.len(), taken);
                 return limited(limit, *cell, cost, at);
             }
@@ -137,14 +141,13 @@ impl<'a> Charges<'a> {
         }
     }
 
-    /// What is left of each limit now.
-    pub(crate) fn limit_states(&self, now: Now) -> Inline<LimitState, 4> {
-        let mut states = Inline::default();
+    /// Writes down what is left of each limit now.
+    pub(crate) fn limit_states(&self, now: Now, states: &mut Inline<LimitState, 4>) {
+        let at = ticks(now.boot_ns);
         for (limit, cell) in self.limits.iter() {
-            let (remaining, reset_ms) = cell.left(limit, ticks(now.boot_ns));
+            let (remaining, reset_ms) = cell.left(limit, at);
             states.push(LimitState { name: Arc::clone(&limit.name), max: limit.max, remaining, reset_ms });
         }
-        states
     }
 
     /// What is left of the quota that has least left.

@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::ask::SignatureDenial;
 use crate::pairs::PairSecret;
-use crate::verdict::{Decided, Deferred, WeakSecret};
+use crate::verdict::{Decided, Deferred, TermsAt, WeakSecret};
 use crate::verify::{Asking, is_too_long, status_at};
 
 /// Signs nothing that exists: what an unknown access id is checked with, so that it costs the same.
@@ -61,7 +61,7 @@ impl<'a> Asking<'a> {
                 right = right.or(is_right.then_some(candidate));
             }
         }
-        right.map_or_else(|| self.prove(secrets), |right| self.judge(&right.record))
+        right.map_or_else(|| self.prove(secrets), |right| self.judge(&right.record, held(right)))
     }
 
     /// Every secret that counts still, and the newest that has ended, so that its holder is told so.
@@ -100,11 +100,15 @@ impl<'a> Asking<'a> {
         for secret in secrets {
             let Some(signing) = &secret.signing else { continue };
             match check(&signing.0) {
-                Ok(()) => return self.judge(&secret.record),
+                Ok(()) => return self.judge(&secret.record, held(secret)),
                 Err(SignatureDenial::Expired) => denial = Denial::SignatureExpired,
                 Err(SignatureDenial::Invalid) => {}
             }
         }
         self.without_key(denial)
     }
+}
+
+fn held(secret: &PairSecret) -> TermsAt {
+    TermsAt::Held(Arc::clone(&secret.record.terms))
 }

@@ -12,6 +12,7 @@ use keywright_model::digest::Digest;
 use subtle::ConstantTimeEq as _;
 
 use crate::meters::Meters;
+use crate::prefetch::prefetch;
 use crate::terms::Terms;
 
 const FAN: usize = 64;
@@ -56,6 +57,13 @@ impl Route {
         let scaled = (self.0 & 0xFFFF_FFFF) * (places as u64);
         usize::try_from(scaled >> 32).unwrap_or_default()
     }
+}
+
+/// Where a record is in one version of the table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    route: Route,
+    in_shard: usize,
 }
 
 /// Open addressing with linear probing: runs end at an empty place, and at least a quarter of them are.
@@ -111,21 +119,32 @@ impl Table {
     ///
     /// A miss reads and compares a record too, and `wanted` is asked about it: a secret that does not exist, one that
     /// is not wanted and one that is there cost the same.
-    pub(crate) fn find(&self, digest: &Digest, wanted: impl Fn(&Record) -> bool) -> Option<&Record> {
+    pub(crate) fn find(&self, digest: &Digest, wanted: impl Fn(&Record) -> bool) -> Option<(&Record, Place)> {
         let route = Route::of(digest);
-        let (behind, from) = split(self.shard(route)?, route);
-        let mut compared = false;
-        for place in from.iter().chain(behind) {
-            let Some(record) = place else { break };
-            compared = true;
+        let shard = self.shard(route)?;
+        let start = route.start(shard.len());
+        // Half of all records are not where they belong but a place or two behind it.
+        shard.get(start + 1).inspect(|next| prefetch(*next));
+        let mut in_shard = start;
+        while let Some(Some(record)) = shard.get(in_shard) {
             if is_digest(record, digest) & wanted(record) {
-                return Some(record);
+                return Some((record, Place { route, in_shard }));
+            }
+            in_shard = if in_shard + 1 == shard.len() { 0 } else { in_shard + 1 };
+        }
+        if in_shard == start {
+            // Nothing was compared.
+            let (behind, from) = split(shard, route);
+            if let Some(decoy) = from.iter().chain(behind).flatten().next() {
+                std::hint::black_box(is_digest(decoy, digest) & wanted(decoy));
             }
         }
-        if !compared && let Some(decoy) = from.iter().chain(behind).flatten().next() {
-            std::hint::black_box(is_digest(decoy, digest) & wanted(decoy));
-        }
         None
+    }
+
+    /// The record at a place where one was found in this version of the table.
+    pub(crate) fn at(&self, place: Place) -> Option<&Record> {
+        self.shard(place.route)?.get(place.in_shard)?.as_ref()
     }
 
     /// The record in a seat.

@@ -57,7 +57,7 @@ pub(crate) struct Limits {
 }
 
 /// What a key carries for its readers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Notes {
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) metadata: Map<String, Value>,

@@ -1,8 +1,11 @@
-//! The answer. Everything in it is borrowed by reference count or copied: making one allocates nothing.
+//! The answer. What it says about the key is read on demand from the state that it was answered by, which it keeps:
+//! making one allocates nothing, and counts no reference of what many cores share.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, LazyLock};
 
+use arc_swap::Guard;
 use keywright_model::denial::Denial;
 use keywright_model::id::{KeyId, KeyspaceId, OrgId, PrincipalId, SecretId};
 use keywright_model::key::SecretStatus;
@@ -11,11 +14,13 @@ use keywright_model::revision::Revision;
 use keywright_model::time::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::directory::{KeyspaceRow, OrgRow, OwnerRow};
+use crate::directory::OwnerRow;
 use crate::inline::Inline;
 use crate::pairs::Weak;
 use crate::quota::QuotaBlock;
-use crate::terms::{CompiledRights, Terms};
+use crate::state::State;
+use crate::table::Place;
+use crate::terms::{Notes, Terms};
 
 /// What a verification came to.
 #[derive(Debug)]
@@ -100,20 +105,72 @@ impl Verdict {
     }
 }
 
+impl Decided {
+    /// Lets the answer keep the state that it was answered by.
+    pub(crate) fn by(mut self, state: Guard<Arc<State>>) -> Self {
+        if let Self::Verdict(Verdict { key: Some(key), .. }) = &mut self {
+            key.state = Some(state);
+        }
+        self
+    }
+}
+
 /// The key that a credential belongs to.
-#[derive(Clone, Debug)]
 pub struct FoundKey {
     pub(crate) id: KeyId,
     pub(crate) secret: SecretId,
     pub(crate) status: SecretStatus,
-    pub(crate) expires_at: Option<Timestamp>,
-    pub(crate) terms: Arc<Terms>,
-    pub(crate) org: Option<Arc<OrgRow>>,
-    pub(crate) keyspace: Option<Arc<KeyspaceRow>>,
-    pub(crate) owner: Option<Arc<OwnerRow>>,
+    pub(crate) is_management: bool,
+    pub(crate) expires_at: i64,
+    pub(crate) org: OrgId,
+    pub(crate) keyspace: KeyspaceId,
+    pub(crate) org_place: u32,
+    pub(crate) keyspace_place: u32,
+    pub(crate) owner_place: u32,
+    pub(crate) terms: TermsAt,
+    /// Set by [`Decided::by`].
+    pub(crate) state: Option<Guard<Arc<State>>>,
+}
+
+/// Where the terms of a key are that was found.
+#[derive(Clone, Debug)]
+pub(crate) enum TermsAt {
+    /// In the record at a place of the state's table.
+    Table(Place),
+    /// The key was found by its access id, which is rare.
+    Held(Arc<Terms>),
+}
+
+impl fmt::Debug for FoundKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FoundKey").field("id", &self.id).field("secret", &self.secret).finish_non_exhaustive()
+    }
+}
+
+impl Clone for FoundKey {
+    fn clone(&self) -> Self {
+        let state = self.state.as_ref().map(|state| Guard::from_inner(Arc::clone(state)));
+        Self { terms: self.terms.clone(), state, ..*self }
+    }
 }
 
 impl FoundKey {
+    fn owner(&self) -> Option<&OwnerRow> {
+        self.state.as_ref()?.directory.owners.at(self.owner_place).map(|owner| &**owner)
+    }
+
+    fn notes(&self) -> &Notes {
+        /// Of a key without a state: there is none.
+        static NONE: LazyLock<Notes> = LazyLock::new(Notes::default);
+        let terms = match &self.terms {
+            TermsAt::Held(terms) => Some(&**terms),
+            TermsAt::Table(place) => {
+                self.state.as_ref().and_then(|state| state.table.at(*place)).map(|record| &*record.terms)
+            }
+        };
+        terms.map_or_else(|| &*NONE, |terms| &terms.notes)
+    }
+
     /// Its identifier.
     pub const fn id(&self) -> KeyId {
         self.id
@@ -130,53 +187,56 @@ impl FoundKey {
     }
 
     /// When the key ends.
-    pub const fn expires_at(&self) -> Option<Timestamp> {
-        self.expires_at
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        (self.expires_at != i64::MAX).then(|| Timestamp::from_unix_ms(self.expires_at))
     }
 
     /// Its organization.
-    pub fn org_id(&self) -> OrgId {
-        self.terms.org
+    pub const fn org_id(&self) -> OrgId {
+        self.org
     }
 
     /// Its organization's name.
     pub fn org_name(&self) -> &str {
-        self.org.as_ref().map_or("", |org| &org.name)
+        let org = self.state.as_ref().and_then(|state| state.directory.orgs.at(self.org_place));
+        org.map_or("", |org| &org.name)
     }
 
     /// Its keyspace.
-    pub fn keyspace_id(&self) -> KeyspaceId {
-        self.terms.keyspace
+    pub const fn keyspace_id(&self) -> KeyspaceId {
+        self.keyspace
     }
 
     /// Its keyspace's name.
     pub fn keyspace_name(&self) -> &str {
-        self.keyspace.as_ref().map_or("", |keyspace| &keyspace.name)
+        let keyspace =
+            self.state.as_ref().and_then(|state| state.directory.keyspaces.at(self.keyspace_place));
+        keyspace.map_or("", |keyspace| &keyspace.name)
     }
 
     /// Its owner.
     pub fn owner_id(&self) -> Option<PrincipalId> {
-        self.owner.as_ref().map(|owner| owner.id)
+        self.owner().map(|owner| owner.id)
     }
 
     /// The caller's own name for its owner.
     pub fn owner_external_id(&self) -> Option<&str> {
-        self.owner.as_ref()?.external_id.as_deref()
+        self.owner()?.external_id.as_deref()
     }
 
     /// Its labels.
     pub fn labels(&self) -> &BTreeMap<String, String> {
-        &self.terms.notes.labels
+        &self.notes().labels
     }
 
     /// Its metadata.
     pub fn metadata(&self) -> &Map<String, Value> {
-        &self.terms.notes.metadata
+        &self.notes().metadata
     }
 
     /// Whether it is a management key.
-    pub fn is_management(&self) -> bool {
-        matches!(self.terms.rights, CompiledRights::Management(_))
+    pub const fn is_management(&self) -> bool {
+        self.is_management
     }
 }
 

@@ -16,11 +16,12 @@ use crate::directory::{Directory, OwnerRow};
 use crate::inline::Inline;
 use crate::lease::LeaseRead;
 use crate::meters::{Charged, Charges};
+use crate::prefetch::prefetch;
 use crate::seats::{self, Seat};
 use crate::state::State;
-use crate::table::Record;
+use crate::table::{Place, Record};
 use crate::terms::{CompiledRights, Terms};
-use crate::verdict::{Decided, Deferred, FoundKey, Verdict};
+use crate::verdict::{Decided, Deferred, FoundKey, TermsAt, Verdict};
 
 /// One verification under way.
 pub(crate) struct Asking<'a> {
@@ -52,11 +53,14 @@ impl<'a> Asking<'a> {
         if form(text) == Form::Malformed {
             return self.without_key(Denial::Malformed);
         }
-        self.find(text).map_or_else(|| self.without_key(Denial::NotFound), |record| self.judge(record))
+        match self.find(text) {
+            None => self.without_key(Denial::NotFound),
+            Some((record, place)) => self.judge(record, TermsAt::Table(place)),
+        }
     }
 
     /// The record of a generated secret, if its keyspace is asked about.
-    pub(crate) fn find(&self, text: &str) -> Option<&'a Record> {
+    pub(crate) fn find(&self, text: &str) -> Option<(&'a Record, Place)> {
         let hash = SecretHash::of_text(text);
         self.verifier.peppers.iter().find_map(|(_, pepper)| {
             self.state.table.find(&pepper.digest(&hash), |record| self.is_asked_about(record))
@@ -73,10 +77,12 @@ impl<'a> Asking<'a> {
     }
 
     /// Everything after the credential was proven, in the order of api.md §4.
-    pub(crate) fn judge(&self, record: &Record) -> Decided {
+    pub(crate) fn judge(&self, record: &Record, terms_at: TermsAt) -> Decided {
         let Some(seat) = self.verifier.seats.at(record.seat) else {
             return self.without_key(Denial::NotFound);
         };
+        // Counters and seat come in together while permission is tested. At a million keys both are far from the
+        // processor, and one after the other they cost a quarter of a verification.
         prefetch(seat);
         if let Some(meters) = &record.meters {
             prefetch(&meters.limits);
@@ -91,7 +97,8 @@ impl<'a> Asking<'a> {
             permission = self.permission(terms, owner_row);
             denial = (permission.authorized == Some(false)).then_some(Denial::InsufficientPermission);
         }
-        let charges = charges(record, seat, owner_row, &self.state.directory);
+        let mut charges = Charges::default();
+        add_charges(&mut charges, record, seat, owner_row, &self.state.directory);
         let mut retry_ms = None;
         if denial.is_none() {
             match charges.charge(self.request.cost, self.now) {
@@ -100,8 +107,8 @@ impl<'a> Asking<'a> {
                 Charged::Needs(block) => return Decided::Deferred(Deferred::QuotaBlock(block)),
             }
         }
-        let found = Found { record, seat, status, charges: &charges };
-        self.verdict(Some(&found), denial, permission, retry_ms)
+        let found = Found { record, terms_at, seat, status, charges: &charges };
+        self.verdict(Some(found), denial, permission, retry_ms)
     }
 
     /// Why the key itself may not be used now, from here.
@@ -157,32 +164,37 @@ impl<'a> Asking<'a> {
 
     fn verdict(
         &self,
-        found: Option<&Found<'_>>,
+        found: Option<Found<'_>>,
         denial: Option<Denial>,
         permission: Permission,
         retry_ms: Option<u64>,
     ) -> Decided {
-        let directory = &self.state.directory;
-        let keyspace = found.and_then(|found| directory.keyspaces.at(found.record.terms.keyspace_place));
+        let keyspaces = &self.state.directory.keyspaces;
+        let keyspace = found.as_ref().and_then(|found| keyspaces.at(found.record.terms.keyspace_place));
         let valid_until_ns = self.lease.valid_until(keyspace.and_then(|keyspace| keyspace.max_staleness_ns));
         let age_ms = self.lease.age_ns(self.now.boot_ns) / 1_000_000;
         if valid_until_ns <= self.now.boot_ns {
             return Decided::NotCurrent { age_ms };
         }
-        Decided::Verdict(Verdict {
+        let mut decided = Decided::Verdict(Verdict {
             allowed: denial.is_none(),
             denial,
             check_failed: permission.check_failed,
             authorized: permission.authorized,
-            limits: found.map_or_else(Inline::default, |found| found.charges.limit_states(self.now)),
-            quota: found.and_then(|found| found.charges.quota_state(self.now.wall)),
-            key: found.map(|found| found.key(directory)),
+            limits: Inline::default(),
+            quota: found.as_ref().and_then(|found| found.charges.quota_state(self.now.wall)),
+            key: found.as_ref().map(Found::key),
             retry_ms,
             revision: self.revision,
             current: self.lease.is_current(self.now.boot_ns),
             age_ms,
             valid_until_ns,
-        })
+        });
+        // Written where they stay: an answer is large, and moving parts of it costs more than filling them.
+        if let (Decided::Verdict(verdict), Some(found)) = (&mut decided, found) {
+            found.charges.limit_states(self.now, &mut verdict.limits);
+        }
+        decided
     }
 
     /// Why a management key may not call from here; its limits are for the product's API.
@@ -192,42 +204,31 @@ impl<'a> Asking<'a> {
     }
 }
 
-/// Starts a read that is needed later, so that counters and seat come in together while permission is tested. At a
-/// million keys both are far from the processor, and one after the other they cost a quarter of a verification.
-#[expect(unsafe_code, reason = "there is no safe prefetch")]
-fn prefetch<T>(place: &T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch of any address has no effect that a program can see, and this one is a reference's.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(
-            std::ptr::from_ref(place).cast(),
-        );
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = place;
-}
-
 /// A credential's record with what its answer is made of.
 struct Found<'a> {
     record: &'a Record,
+    terms_at: TermsAt,
     seat: &'a Seat,
     status: SecretStatus,
     charges: &'a Charges<'a>,
 }
 
 impl Found<'_> {
-    fn key(&self, directory: &Directory) -> FoundKey {
+    fn key(&self) -> FoundKey {
         let terms = &self.record.terms;
-        let expires_at = self.record.expires_at;
         FoundKey {
             id: self.seat.key(),
             secret: self.seat.secret(),
             status: self.status,
-            expires_at: (expires_at != i64::MAX).then(|| Timestamp::from_unix_ms(expires_at)),
-            org: directory.orgs.at(terms.org_place).cloned(),
-            keyspace: directory.keyspaces.at(terms.keyspace_place).cloned(),
-            owner: directory.owners.at(self.record.owner).cloned(),
-            terms: std::sync::Arc::clone(terms),
+            is_management: matches!(terms.rights, CompiledRights::Management(_)),
+            expires_at: self.record.expires_at,
+            org: terms.org,
+            keyspace: terms.keyspace,
+            org_place: terms.org_place,
+            keyspace_place: terms.keyspace_place,
+            owner_place: self.record.owner,
+            terms: self.terms_at.clone(),
+            state: None,
         }
     }
 }
@@ -255,13 +256,13 @@ fn is_allowed_from(terms: &Terms, address: Option<IpAddr>) -> bool {
 }
 
 /// All that a call with this secret counts against: the key's own, its plans', its owner's.
-fn charges<'a>(
+fn add_charges<'a>(
+    charges: &mut Charges<'a>,
     record: &'a Record,
     seat: &'a Seat,
     owner: Option<&'a OwnerRow>,
     directory: &'a Directory,
-) -> Charges<'a> {
-    let mut charges = Charges::default();
+) {
     let own = &record.terms.limits;
     if let Some(meters) = &record.meters {
         charges.add(&own.limits, own.quota.as_ref(), meters);
@@ -277,5 +278,4 @@ fn charges<'a>(
     {
         charges.add(&owner.limits, owner.quota.as_ref(), meters);
     }
-    charges
 }

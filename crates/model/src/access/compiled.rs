@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::CheckedRequest;
+use super::request::Segments;
 use crate::grant::{ActionPattern, Actions, Effect, Grant, ResourcePattern, Segment};
 
 /// Up to how many names are looked at one by one, which is faster than halving.
@@ -84,7 +85,7 @@ impl CompiledGrants {
     /// Says what this list says about `request`.
     pub fn decide(&self, request: &CheckedRequest<'_>) -> Decision {
         let mut search = Search { list: self, request, decision: Decision::Silent };
-        search.visit(0, 0);
+        search.visit(0, request.segments());
         search.decision
     }
 }
@@ -111,20 +112,20 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn visit(&mut self, node: usize, depth: usize) {
+    fn visit(&mut self, node: usize, left: Segments<'_>) {
         let Some(node) = self.list.nodes.get(node) else { return };
         self.hear(node.rest);
-        let Some(segment) = self.request.segment(depth) else { return self.hear(node.here) };
         if self.is_settled() {
             return;
         }
+        let Some((segment, left)) = left.split_first() else { return self.hear(node.here) };
         if let Some(child) = node.child(segment) {
-            self.visit(child, depth + 1);
+            self.visit(child, left);
         }
         if let Some(child) = node.any
             && !self.is_settled()
         {
-            self.visit(child, depth + 1);
+            self.visit(child, left);
         }
     }
 
@@ -152,11 +153,12 @@ impl Search<'_> {
 }
 
 impl Node {
-    fn child(&self, segment: &str) -> Option<usize> {
+    fn child(&self, segment: &[u8]) -> Option<usize> {
         if self.named.len() <= FEW {
-            return self.named.iter().find(|(name, _)| **name == *segment).map(|&(_, child)| child);
+            let mut named = self.named.iter();
+            return named.find(|(name, _)| name.as_bytes() == segment).map(|&(_, child)| child);
         }
-        let at = self.named.binary_search_by(|(name, _)| (**name).cmp(segment)).ok()?;
+        let at = self.named.binary_search_by(|(name, _)| name.as_bytes().cmp(segment)).ok()?;
         self.named.get(at).map(|&(_, child)| child)
     }
 }

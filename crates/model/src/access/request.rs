@@ -1,8 +1,10 @@
-//! One request from outside, tested and taken apart once, before any number of lists decide on it.
+//! One request from outside, tested once, before any number of lists decide on it.
 
 use std::borrow::Cow;
 
-use crate::grant::{Action, PatternError, RESOURCE_SEGMENTS_MAX, Resource, check_action, checked_resource};
+use crate::grant::{
+    Action, PatternError, RESOURCE_BYTES_MAX, RESOURCE_SEGMENTS_MAX, Resource, check_action, checked_resource,
+};
 
 /// An action and a resource that keep the rules of `api.md` §2, as [`CompiledGrants`](super::CompiledGrants) needs them.
 #[derive(Clone, Debug)]
@@ -10,9 +12,6 @@ pub struct CheckedRequest<'a> {
     action: &'a str,
     /// Normalised; empty for the root.
     resource: Cow<'a, str>,
-    /// Where each segment ends.
-    ends: [u16; RESOURCE_SEGMENTS_MAX],
-    segment_count: usize,
 }
 
 impl<'a> CheckedRequest<'a> {
@@ -21,12 +20,17 @@ impl<'a> CheckedRequest<'a> {
     /// Allocates only for a resource that is not in normal form C.
     pub fn new(action: &'a str, resource: Option<&'a str>) -> Result<Self, PatternError> {
         check_action(action)?;
-        Ok(Self::split(action, resource.map(checked_resource).transpose()?.unwrap_or_default()))
+        let resource = match resource {
+            None => Cow::Borrowed(""),
+            Some(text) if is_plain(text) => Cow::Borrowed(text),
+            Some(text) => checked_resource(text)?,
+        };
+        Ok(Self { action, resource })
     }
 
     /// The same from what was parsed before.
     pub fn of(action: &'a Action, resource: &'a Resource) -> Self {
-        Self::split(action.as_str(), Cow::Borrowed(resource.as_str()))
+        Self { action: action.as_str(), resource: Cow::Borrowed(resource.as_str()) }
     }
 
     /// The action.
@@ -39,26 +43,44 @@ impl<'a> CheckedRequest<'a> {
         &self.resource
     }
 
-    /// The segment at `index`, counted from 0.
-    pub(super) fn segment(&self, index: usize) -> Option<&str> {
-        let end = self.ends.get(..self.segment_count)?.get(index)?;
-        let before = index.checked_sub(1).and_then(|before| self.ends.get(before));
-        let start = before.map_or(0, |&end| usize::from(end) + 1);
-        self.resource.get(start..usize::from(*end))
+    /// Its segments from the first on, not yet taken apart.
+    pub(super) fn segments(&self) -> Segments<'_> {
+        Segments((!self.resource.is_empty()).then_some(self.resource.as_bytes()))
     }
+}
 
-    fn split(action: &'a str, resource: Cow<'a, str>) -> Self {
-        let mut ends = [0; RESOURCE_SEGMENTS_MAX];
-        let mut segment_count = 0;
-        let slashes = resource.bytes().enumerate().filter(|&(_, byte)| byte == b'/').map(|(at, _)| at);
-        let all = slashes.chain((!resource.is_empty()).then_some(resource.len()));
-        for (end, at) in ends.iter_mut().zip(all) {
-            // Invariant: a checked resource is at most 512 bytes long.
-            *end = u16::try_from(at).unwrap_or(u16::MAX);
-            segment_count += 1;
+/// What is left of a resource on the way down a list of grants. Bytes, which sort and compare as their text does: each
+/// list takes apart only as much as its patterns tell apart.
+#[derive(Clone, Copy)]
+pub(super) struct Segments<'a>(Option<&'a [u8]>);
+
+impl<'a> Segments<'a> {
+    /// The next segment, and what is left behind it.
+    pub(super) fn split_first(self) -> Option<(&'a [u8], Self)> {
+        let bytes = self.0?;
+        match bytes.iter().position(|byte| *byte == b'/') {
+            Some(slash) => Some((bytes.get(..slash)?, Self(bytes.get(slash + 1..)))),
+            None => Some((bytes, Self(None))),
         }
-        Self { action, resource, ends, segment_count }
     }
+}
+
+/// Whether a resource is in order as nearly all are: ASCII without `*`. One pass instead of one for each rule; what is
+/// not plain may still be in order.
+fn is_plain(text: &str) -> bool {
+    let (mut slashes, mut before) = (0, b'/');
+    for &byte in text.as_bytes() {
+        if byte == b'/' {
+            if before == b'/' {
+                return false;
+            }
+            slashes += 1;
+        } else if byte == b'*' || !matches!(byte, b' '..=b'~') {
+            return false;
+        }
+        before = byte;
+    }
+    before != b'/' && slashes < RESOURCE_SEGMENTS_MAX && text.len() <= RESOURCE_BYTES_MAX
 }
 
 #[cfg(test)]
@@ -78,9 +100,32 @@ mod tests {
         let longest = ["\u{e9}\u{e9}aaaaaaaaaa"; 32].join("/");
         for resource in ["a", "a/b", "\u{e9}/x/\u{e9}", &longest] {
             let request = CheckedRequest::new("get", Some(resource)).unwrap();
-            let segments: Vec<_> = (0..33).map_while(|index| request.segment(index)).collect();
-            assert_eq!(segments.join("/"), resource);
+            let (mut left, mut segments) = (request.segments(), Vec::new());
+            while let Some((segment, behind)) = left.split_first() {
+                segments.push(segment);
+                left = behind;
+            }
+            assert_eq!(segments.join(&b'/'), resource.as_bytes());
         }
-        assert_eq!(CheckedRequest::new("get", None).unwrap().segment(0), None);
+        assert!(CheckedRequest::new("get", None).unwrap().segments().split_first().is_none());
+    }
+
+    #[test]
+    fn what_is_plain_is_in_order_by_all_rules() {
+        let most = ["a"; RESOURCE_SEGMENTS_MAX].join("/");
+        let long = "a".repeat(RESOURCE_BYTES_MAX);
+        for plain in ["a", "a/b", " /~", &most, &long] {
+            assert!(is_plain(plain) && checked_resource(plain).is_ok(), "{plain}");
+        }
+        let (too_many, too_long) = (format!("{most}/a"), format!("{long}a"));
+        for other in
+            ["", "/", "/a", "a/", "a//b", "a*", "*", "a\u{1f}", "a\u{7f}", "\u{e9}", &too_many, &too_long]
+        {
+            assert!(!is_plain(other), "{other}");
+        }
+        for byte in 0..=0x7F_u8 {
+            let text = format!("a{}b", char::from(byte));
+            assert!(!is_plain(&text) || checked_resource(&text).is_ok(), "{text:?}");
+        }
     }
 }
