@@ -78,7 +78,11 @@ impl fmt::Display for RevisionToken {
         let (incarnation, revision) = bytes.split_at_mut(8);
         incarnation.copy_from_slice(&self.incarnation.0.to_be_bytes());
         revision.copy_from_slice(&self.revision.0.to_be_bytes());
-        f.write_str(&URL_SAFE_NO_PAD.encode(bytes))
+        // 16 bytes are 22 characters; every verification's answer carries one, so nothing is allocated for it.
+        let mut text = [0; 22];
+        let length = URL_SAFE_NO_PAD.encode_slice(bytes, &mut text).map_err(|_| fmt::Error)?;
+        let text = text.get(..length).and_then(|text| std::str::from_utf8(text).ok());
+        f.write_str(text.ok_or(fmt::Error)?)
     }
 }
 
