@@ -51,6 +51,12 @@ impl Query {
         parsed.map_err(|error| Problem::parameter(INVALID_PARAMETER, name, error.to_string()))
     }
 
+    /// The same, where the parser's own words would say nothing to whoever wrote the query.
+    pub fn parsed_as<T: FromStr>(&self, name: &str, what: &str) -> Result<Option<T>, Problem> {
+        let parsed = self.text(name).map(str::parse::<T>).transpose();
+        parsed.map_err(|_| Problem::parameter(INVALID_PARAMETER, name, format!("must be {what}")))
+    }
+
     /// A parameter that is one of a few words.
     pub fn word<T: Copy>(&self, name: &str, words: &[(&str, T)]) -> Result<Option<T>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };
@@ -68,11 +74,12 @@ impl Query {
 
     /// How many items a page may have: 50 unless asked otherwise, at most 200.
     pub fn limit(&self) -> Result<usize, Problem> {
-        let limit = self.parsed::<usize>("limit")?.unwrap_or(LIMIT_DEFAULT);
+        let what = format!("a whole number from 1 to {LIMIT_MAX}");
+        let limit = self.parsed_as::<usize>("limit", &what)?.unwrap_or(LIMIT_DEFAULT);
         if (1..=LIMIT_MAX).contains(&limit) {
             return Ok(limit);
         }
-        Err(Problem::parameter(INVALID_PARAMETER, "limit", format!("must be 1 to {LIMIT_MAX}")))
+        Err(Problem::parameter(INVALID_PARAMETER, "limit", format!("must be {what}")))
     }
 
     /// Every parameter whose name begins with `prefix`, without the prefix.
@@ -105,6 +112,9 @@ fn is_named(known: &str, name: &str) -> bool {
 fn unknown_parameters(unknown: &[&str], known: &[&[Parameter]]) -> Problem {
     unknown.iter().fold(Problem::new(UNKNOWN_PARAMETER), |problem, name| {
         let detail = match nearest(name, names(known)) {
+            Some(near) if near.ends_with('.') => {
+                format!("not a parameter of this call; did you mean `{near}NAME`?")
+            }
             Some(near) => format!("not a parameter of this call; did you mean `{near}`?"),
             None => "not a parameter of this call".to_owned(),
         };
@@ -142,7 +152,8 @@ mod tests {
     #[test]
     fn unknown_and_repeated_ones_are_refused() {
         check("limt=7", "unknown_parameter", "did you mean `limit`?");
-        check("label.=x", "unknown_parameter", "");
+        check("label.=x", "unknown_parameter", "did you mean `label.NAME`?");
+        check("label=x", "unknown_parameter", "did you mean `label.NAME`?");
         check("zzzzzzzz=1&yyyyyyyy=2", "unknown_parameter", "not a parameter");
         assert_eq!(read("zzzzzzzz=1&yyyyyyyy=2").unwrap_err().items().len(), 2);
         check("q=1&q=1", "duplicate_parameter", "twice");
@@ -156,6 +167,10 @@ mod tests {
             [("0", false), ("1", true), ("200", true), ("201", false), ("-1", false), ("x", false)]
         {
             assert_eq!(read(&format!("limit={limit}")).unwrap().limit().is_ok(), valid, "{limit}");
+        }
+        for limit in ["0", "201", "-1", "x", "1.5", "99999999999999999999999"] {
+            let problem = read(&format!("limit={limit}")).unwrap().limit().unwrap_err();
+            assert_eq!(problem.items()[0].detail, "must be a whole number from 1 to 200", "{limit}");
         }
         assert!(read("q=maybe").unwrap().flag("q").is_err());
         assert!(read("q=true").unwrap().flag("q").unwrap());

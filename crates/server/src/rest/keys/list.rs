@@ -48,7 +48,7 @@ fn filters(query: &Query, all: KeyQuery) -> Result<KeyQuery, Problem> {
         owner: query.parsed("owner")?,
         role: query.parsed("role")?,
         plan: query.parsed("plan")?,
-        number: query.parsed("number")?,
+        number: query.parsed_as("number", "a whole number")?,
         access_id: text("access_id"),
         external_id: text("external_id"),
         text: text("q"),
@@ -64,7 +64,7 @@ fn filters(query: &Query, all: KeyQuery) -> Result<KeyQuery, Problem> {
 fn can(query: &Query) -> Result<Option<Can>, Problem> {
     let action = query.parsed::<Action>("can_action")?;
     let resource = query.parsed::<Resource>("can_resource")?;
-    let address = query.parsed("can_ip")?;
+    let address = query.parsed_as("can_ip", "an IPv4 or IPv6 address")?;
     if action.is_none() && resource.is_some() {
         return Err(Problem::parameter(INVALID_PARAMETER, "can_resource", "needs `can_action` with it"));
     }

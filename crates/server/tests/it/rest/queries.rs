@@ -115,6 +115,15 @@ async fn parameters_that_mean_nothing_are_refused() {
     ] {
         check(&get(query).await, 400, "invalid_parameter");
     }
+    for (query, detail) in [
+        ("number=0x1", "must be a whole number"),
+        ("limit=x", "must be a whole number from 1 to 200"),
+        ("can_ip=1", "must be an IPv4 or IPv6 address"),
+        ("label=x", "did you mean `label.NAME`?"),
+    ] {
+        let said = get(query).await.json()["errors"][0]["detail"].as_str().unwrap().to_owned();
+        assert!(said.contains(detail), "{query}: {said}");
+    }
     check(&app.root("GET", "/v1/whoami?x=1", Value::Null).await, 400, "unknown_parameter");
     check(&app.root("POST", "/v1/keys?dryrun=true", json!({"name": "k"})).await, 400, "unknown_parameter");
     check(&app.root("POST", "/v1/keys?dry_run=yes", json!({"name": "k"})).await, 400, "invalid_parameter");
