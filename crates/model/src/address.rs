@@ -167,7 +167,7 @@ mod tests {
             ranges in prop::collection::vec((any::<[u8; 4]>(), 0_u8..=32), 0..20), probes in prop::collection::vec(any::<[u8; 4]>(), 20)
         ) {
             let ranges: Vec<IpRange> = ranges.iter().map(|(bytes, length)| {
-                let net = ipnet::Ipv4Net::new((*bytes).into(), *length).unwrap().trunc();
+                let net = Ipv4Net::new((*bytes).into(), *length).unwrap().trunc();
                 net.to_string().parse().unwrap()
             }).collect();
             let merged = AddressSet::new(&ranges);

@@ -12,7 +12,6 @@ use keywright_model::digest::Digest;
 use subtle::ConstantTimeEq as _;
 
 use crate::meters::Meters;
-use crate::prefetch::prefetch;
 use crate::terms::Terms;
 
 const FAN: usize = 64;
@@ -123,8 +122,6 @@ impl Table {
         let route = Route::of(digest);
         let shard = self.shard(route)?;
         let start = route.start(shard.len());
-        // Half of all records are not where they belong but a place or two behind it.
-        shard.get(start + 1).inspect(|next| prefetch(*next));
         let mut in_shard = start;
         while let Some(Some(record)) = shard.get(in_shard) {
             if is_digest(record, digest) & wanted(record) {

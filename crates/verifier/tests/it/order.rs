@@ -20,7 +20,7 @@ type Fault = (Denial, fn(&mut Key));
 fn faults() -> Vec<Fault> {
     vec![
         (Denial::Revoked, |key| {
-            key.revocation = Some(Revocation { at: at(1), by: Actor::Root, reason: None })
+            key.revocation = Some(Revocation { at: at(1), by: Actor::Root, reason: None });
         }),
         (Denial::Superseded, |key| {
             key.secrets[0].expires_at = Some(now(0).wall);
