@@ -73,6 +73,8 @@ pub struct Inner {
     settings: Settings,
     incarnation: tokio::sync::OnceCell<keywright_model::revision::Incarnation>,
     in_progress: write::InProgress,
+    /// Held by the one write that is run again after others came in between; see [`write`].
+    contended: tokio::sync::Mutex<()>,
     argon2: deferred::Workers,
 }
 
@@ -91,6 +93,7 @@ impl Control {
             settings,
             incarnation,
             in_progress,
+            contended: tokio::sync::Mutex::new(()),
             argon2,
         }))
     }

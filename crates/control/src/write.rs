@@ -19,8 +19,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{Caller, Control, Error};
 
-/// How often a use case is run again when others change the same things.
-const ATTEMPTS_MAX: usize = 5;
+/// How often a use case is run again when others change the same things. Those that run again take turns, so only a first
+/// attempt, or another node, can come in between.
+const ATTEMPTS_MAX: usize = 32;
 
 /// How long a write that takes nothing away waits to be enforced.
 const GIVING_WAIT: Duration = Duration::from_millis(300);
@@ -199,12 +200,17 @@ impl Control {
             _ => None,
         };
         let mut caller = caller.clone();
+        let mut turn = None;
         for attempt in 0..ATTEMPTS_MAX {
+            if attempt == 1 {
+                turn = Some(self.contended.lock().await);
+            }
             // A key that ends itself rests on nothing but its secret.
             if attempt > 0 && !caller.expect.is_empty() {
                 caller = self.refreshed(&caller).await?;
             }
             if let Some(outcome) = self.replayed(scope, options).await? {
+                drop(turn);
                 return self.answered(outcome, options, value).await;
             }
             let decision = decide(caller.clone()).await?;
@@ -213,7 +219,11 @@ impl Control {
             }
             let makes_owner = decision.makes_owner();
             match self.commit(&caller, decision, scope, options).await {
-                Ok(outcome) => return self.answered(outcome, options, value).await,
+                Ok(outcome) => {
+                    // Waiting until it is enforced is nobody else's wait.
+                    drop(turn);
+                    return self.answered(outcome, options, value).await;
+                }
                 // Another write may have made the owner: the next round finds it.
                 Err(CommitError::Taken(_)) if makes_owner => {}
                 // Whoever named a version is told on the next round, by `check_version`, which one it is now.

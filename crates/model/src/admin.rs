@@ -81,6 +81,17 @@ impl fmt::Display for AdminAction {
     }
 }
 
+impl AdminAction {
+    /// The actions that a text names: one, or both of a noun (`orgs.*` is `orgs.read` and `orgs.write`).
+    pub fn named(text: &str) -> Result<Vec<Self>, AdminActionError> {
+        let nouns = ["orgs", "keyspaces", "principals", "roles", "plans"];
+        match text.strip_suffix(".*").filter(|noun| nouns.contains(noun)) {
+            Some(noun) => [".read", ".write"].iter().map(|verb| format!("{noun}{verb}").parse()).collect(),
+            None => Ok(vec![text.parse()?]),
+        }
+    }
+}
+
 /// A text that is no action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an action of a management key")]
@@ -245,6 +256,18 @@ mod tests {
     fn the_star_is_everything_but_the_lease() {
         for action in AdminAction::ALL {
             assert_eq!(AdminActions::star().includes(*action), *action != AdminAction::FeedLease, "{action}");
+        }
+    }
+
+    #[test]
+    fn a_noun_with_a_star_is_both_of_its_actions() {
+        for noun in ["orgs", "keyspaces", "principals", "roles", "plans"] {
+            let named = AdminAction::named(&format!("{noun}.*")).unwrap();
+            let texts: Vec<_> = named.into_iter().map(AdminAction::as_str).collect();
+            assert_eq!(texts, [format!("{noun}.read"), format!("{noun}.write")]);
+        }
+        for text in ["keys.*", "feed.*", "audit.*", "*.read", ".*", "orgs", "orgs.**", "*"] {
+            assert_eq!(AdminAction::named(text), Err(AdminActionError), "{text}");
         }
     }
 

@@ -45,10 +45,10 @@ impl Timestamp {
         self.plus_ms(i64::try_from(seconds).unwrap_or(i64::MAX / 1000).saturating_mul(1000))
     }
 
-    /// The same moment for calendar arithmetic.
+    /// The same moment for calendar arithmetic; the last day and a half of the year 9999, which jiff keeps free for time
+    /// zones, is that day's beginning.
     pub fn to_jiff(self) -> jiff::Timestamp {
-        // `RANGE_MS` lies inside jiff's own range, which covers the years -9999 to 9999.
-        jiff::Timestamp::from_millisecond(self.0).unwrap_or_default()
+        jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::MAX)
     }
 }
 
@@ -60,7 +60,9 @@ impl From<jiff::Timestamp> for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.to_jiff(), f)
+        // Not through `to_jiff`, which does not reach the end of the year 9999.
+        let at = EPOCH.saturating_add(jiff::SignedDuration::from_millis(self.0));
+        write!(f, "{at}Z")
     }
 }
 
@@ -70,13 +72,27 @@ impl FromStr for Timestamp {
     fn from_str(text: &str) -> Result<Self, TimestampError> {
         // jiff also reads spaces, missing seconds and zone annotations, which RFC 3339 §5.6 does not have.
         let bytes = text.as_bytes();
-        let plain = bytes.get(10) == Some(&b'T')
+        let plain = matches!(bytes.get(10), Some(b'T' | b't'))
             && bytes.get(16) == Some(&b':')
             && bytes.first().is_some_and(u8::is_ascii_digit)
             && !text.contains('[');
-        let at: jiff::Timestamp = plain.then(|| text.parse().ok()).flatten().ok_or(TimestampError)?;
-        RANGE_MS.contains(&at.as_millisecond()).then(|| at.into()).ok_or(TimestampError)
+        let unix_ms = plain.then(|| unix_ms(text)).flatten().ok_or(TimestampError)?;
+        RANGE_MS.contains(&unix_ms).then_some(Self(unix_ms)).ok_or(TimestampError)
     }
+}
+
+/// 1970-01-01T00:00:00 by a calendar without zones, whose range is all of RFC 3339's.
+const EPOCH: jiff::civil::DateTime = jiff::civil::DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+
+fn unix_ms(text: &str) -> Option<i64> {
+    if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        return Some(at.as_millisecond());
+    }
+    // jiff's moments end a day and a bit before the year 9999 does, whose last second is what people write for "never".
+    let pieces = jiff::fmt::temporal::Pieces::parse(text).ok()?;
+    let local = pieces.date().to_datetime(pieces.time()?);
+    let ms = i64::try_from(local.duration_since(EPOCH).as_millis()).ok()?;
+    Some(ms - i64::from(pieces.to_numeric_offset()?.seconds()) * 1000)
 }
 
 impl serde::Serialize for Timestamp {
@@ -101,6 +117,25 @@ mod tests {
         let at: Timestamp = "2027-01-01T02:00:00.5+02:00".parse().unwrap();
         assert_eq!(at.to_string(), "2027-01-01T00:00:00.5Z");
         assert_eq!(at.to_string().parse(), Ok(at));
+    }
+
+    #[test]
+    fn every_moment_that_rfc_3339_can_spell_is_read_and_shown() {
+        for text in [
+            "9999-12-31T23:59:59Z",
+            "9999-12-31T23:59:59.999Z",
+            "9999-12-30T22:00:01Z",
+            "0000-01-01T00:00:00Z",
+            "1969-12-31T23:59:59.999Z",
+            "2026-11-22T23:06:22.83Z",
+        ] {
+            assert_eq!(text.parse::<Timestamp>().map(|at| at.to_string()), Ok(text.to_owned()));
+        }
+        let read = |text: &str| text.parse::<Timestamp>();
+        assert_eq!(read("9999-12-31T23:59:59+00:00"), read("9999-12-31T23:59:59Z"));
+        assert_eq!(read("9999-12-31T23:59:59-01:00"), Err(TimestampError), "the year 10000 in UTC");
+        assert_eq!(read("2027-01-01t00:00:00z"), read("2027-01-01T00:00:00Z"), "RFC 3339 has both cases");
+        assert_eq!(Timestamp::from_unix_ms(i64::MAX).to_string(), "9999-12-31T23:59:59.999Z");
     }
 
     #[test]

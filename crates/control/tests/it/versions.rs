@@ -207,3 +207,26 @@ async fn an_owner_that_two_writes_make_at_once_is_made_once() {
     }
     assert_eq!(owners.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_that_name_no_version_do_not_lose_to_each_other() {
+    let node = Arc::new(TestNode::start().await);
+    let root = node.root().await;
+    let made = create(&node, &root, json!({"name": "k"})).await;
+    let key = by_id(&made.unwrap().value);
+    let writers: Vec<_> = (0..64)
+        .map(|number| {
+            let (node, root, key) = (Arc::clone(&node), root.clone(), key.clone());
+            tokio::spawn(async move {
+                let labels = json!({"labels": {format!("l{}", number % 32): number.to_string()}});
+                let edit = merge(labels);
+                node.control.update_key(&root, &key, &edit, &WriteOptions::default()).await
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap().unwrap();
+    }
+    let now = node.control.key(&root, &key).await.unwrap().key;
+    assert_eq!((now.meta.version.0, now.spec.labels.len()), (65, 32));
+}

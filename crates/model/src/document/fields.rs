@@ -261,10 +261,10 @@ impl<'a> Fields<'a> {
         parsed
     }
 
-    /// Grants, with at most [`PATTERNS_MAX`] patterns in all.
+    /// Grants, with at most [`PATTERNS_MAX`] patterns of actions and as many of resources in all.
     pub fn grants(&mut self, name: &str) -> Vec<Grant> {
         let mut grants = Vec::new();
-        let mut patterns = 0;
+        let (mut actions, mut resources) = (0, 0);
         for (index, item) in self.list(name, PATTERNS_MAX).iter().enumerate() {
             let at = format!("{}/{name}/{index}", self.at);
             let Some(map) = item.as_object() else {
@@ -273,12 +273,15 @@ impl<'a> Fields<'a> {
             };
             let mut fields = Fields::new(map, at, &["effect", "actions", "resources"], self.faults);
             if let Some(grant) = fields.grant() {
-                patterns += grant.actions.len() + grant.resources.len();
+                actions += grant.actions.len();
+                resources += grant.resources.len();
                 grants.push(grant);
             }
         }
-        if patterns > PATTERNS_MAX {
-            self.fault(name, "too_many", format!("at most {PATTERNS_MAX} patterns in all"));
+        if actions.max(resources) > PATTERNS_MAX {
+            let detail =
+                format!("at most {PATTERNS_MAX} patterns of actions and {PATTERNS_MAX} of resources in all");
+            self.fault(name, "too_many", detail);
         }
         grants
     }

@@ -238,15 +238,15 @@ fn management_rights(fields: &mut Fields<'_>) -> (Rights, Option<ReachDraft>) {
 
 fn admin_actions(admin: &mut Fields<'_>) -> AdminActions {
     let parse = |text: &str| match text {
-        "*" => Ok(None),
-        text => text.parse::<AdminAction>().map(Some).map_err(|error: AdminActionError| {
+        "*" => Ok(Vec::new()),
+        text => AdminAction::named(text).map_err(|error: AdminActionError| {
             let known = AdminAction::ALL.iter().map(|action| action.as_str());
             super::nearest(text, known)
                 .map_or_else(|| error.to_string(), |near| format!("{error}; did you mean `{near}`?"))
         }),
     };
     let parsed = admin.parsed_list("actions", 100, "invalid_action", parse);
-    AdminActions { all: parsed.contains(&None), listed: parsed.into_iter().flatten().collect() }
+    AdminActions { all: parsed.iter().any(Vec::is_empty), listed: parsed.into_iter().flatten().collect() }
 }
 
 fn owner(fields: &mut Fields<'_>) -> Option<OwnerDraft> {

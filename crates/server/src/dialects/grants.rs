@@ -6,7 +6,7 @@
 use keywright_model::fault::Faults;
 use keywright_model::grant::{ActionPattern, Effect, Grant, ResourcePattern};
 
-/// How many patterns the grants of a key may hold in all (api.md §2, "Sizes").
+/// How many patterns of actions, and of resources, the grants of a key may hold in all (api.md §2, "Sizes").
 const PATTERNS_MAX: usize = 1_000;
 
 /// The shape of the grants that a wire shows.
@@ -56,9 +56,12 @@ impl Shape {
     pub(super) fn replaced(self, grants: &[Grant], new: &[Grant], field: &str) -> Result<Vec<Grant>, Faults> {
         let mut after = self.divide(grants).kept;
         after.extend_from_slice(new);
-        if after.iter().map(Grant::pattern_count).sum::<usize>() > PATTERNS_MAX {
-            let detail =
-                format!("at most {PATTERNS_MAX} patterns in all, with those set through other wires");
+        let actions: usize = after.iter().map(|grant| grant.actions.len()).sum();
+        let resources: usize = after.iter().map(|grant| grant.resources.len()).sum();
+        if actions.max(resources) > PATTERNS_MAX {
+            let detail = format!(
+                "at most {PATTERNS_MAX} patterns of each kind in all, with those set through other wires"
+            );
             return Err(Faults::one(format!("/{field}"), "too_many", detail));
         }
         Ok(after)
@@ -130,8 +133,8 @@ mod tests {
             let names: Vec<String> = (0..count).map(|n| format!("devices/{n}/**")).collect();
             [allow(&["get"], &names.iter().map(String::as_str).collect::<Vec<_>>())]
         };
-        assert!(GET_ON_DEVICES.replaced(&[], &devices(999), "permissions").is_ok());
-        let faults = GET_ON_DEVICES.replaced(&[], &devices(1_000), "permissions").unwrap_err();
+        assert!(GET_ON_DEVICES.replaced(&[], &devices(1_000), "permissions").is_ok());
+        let faults = GET_ON_DEVICES.replaced(&[], &devices(1_001), "permissions").unwrap_err();
         assert_eq!(faults.as_slice()[0].pointer, "/permissions");
     }
 }

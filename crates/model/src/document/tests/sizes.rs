@@ -51,13 +51,19 @@ fn addresses(count: usize) -> Value {
     (0..count).map(|n| json!(format!("10.0.{}.{}", n / 256, n % 256))).collect()
 }
 
-/// Grants with this many patterns in all.
+/// Grants with this many patterns of resources in all.
 fn grants(patterns: usize) -> Value {
     let grant = |count: usize| {
-        let resources: Vec<String> = (0..count - 1).map(|n| format!("devices/{n}")).collect();
+        let resources: Vec<String> = (0..count).map(|n| format!("devices/{n}")).collect();
         json!({"effect": "allow", "actions": ["get"], "resources": resources})
     };
     json!([grant(400), grant(500), grant(patterns - 900)])
+}
+
+/// A grant with this many patterns of actions.
+fn granted_actions(patterns: usize) -> Value {
+    let actions: Vec<String> = (0..patterns).map(|n| format!("do.{n}")).collect();
+    json!([{"effect": "allow", "actions": actions, "resources": ["a"]}])
 }
 
 fn limits(count: usize) -> Value {
@@ -201,9 +207,10 @@ fn grants_hold_a_thousand_patterns_in_all() {
         check(
             decode,
             "grants",
-            vec![grants(1_000), json!([])],
+            vec![grants(1_000), granted_actions(1_000), json!([])],
             vec![
                 (grants(1_001), "/grants", "too_many"),
+                (granted_actions(1_001), "/grants/0/actions", "too_many"),
                 (
                     json!([{"effect": "permit", "actions": ["a"], "resources": ["a"]}]),
                     "/grants/0/effect",

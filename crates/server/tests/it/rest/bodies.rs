@@ -101,7 +101,7 @@ async fn texts_and_lists_are_bounded() {
         (0..count).map(|n| json!({"name": format!("l{n}"), "max": 1, "per_seconds": 1})).collect::<Vec<_>>()
     };
     let patterns = |count: usize| {
-        let resources: Vec<_> = (0..count - 1).map(|n| format!("r/{n}")).collect();
+        let resources: Vec<_> = (0..count).map(|n| format!("r/{n}")).collect();
         json!([{"effect": "allow", "actions": ["get"], "resources": resources}])
     };
     for (field, inside, outside) in [
