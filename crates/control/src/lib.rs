@@ -73,7 +73,7 @@ pub struct Inner {
     settings: Settings,
     incarnation: tokio::sync::OnceCell<keywright_model::revision::Incarnation>,
     in_progress: write::InProgress,
-    /// Held by the one write that is run again after others came in between; see [`write`].
+    /// Held by the one write that is run again after others came in between; see [`mod@write`].
     contended: tokio::sync::Mutex<()>,
     argon2: deferred::Workers,
 }

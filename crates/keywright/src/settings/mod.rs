@@ -75,7 +75,7 @@ settings! {
     LISTEN = "listen" Kind::Address, Some("127.0.0.1:7700"), false, Serve, "ADDRESS",
         "Where to listen; port 0 takes a free one. On anything but loopback, TLS or `plaintext-ok` is needed.";
     DIALECT = "dialect" Kind::Dialect, None, false, Serve, "NAME[=ADDRESS]",
-        "A vendor's wire to serve: `onenet`, `gjirafa`, `tencent` or `partoo`, under /dialects/<name>; with an address, at its root. Can be repeated.";
+        "A vendor's wire to serve: `onenet`, `gjirafa`, `tencent` or `partoo`, under /dialects/NAME; with an address, at its root. Can be repeated.";
     TLS_CERT = "tls-cert" Kind::Path, None, false, Serve, "FILE",
         "The certificate chain to serve TLS with, in PEM.";
     TLS_KEY = "tls-key" Kind::Path, None, false, Serve, "FILE",
