@@ -37,28 +37,6 @@ impl Names {
     }
 }
 
-/// The writable fields of a key, in the order in which they are shown. `grants` is an API key's, `admin` and
-/// `grantable` a management key's.
-pub const KEY_WRITABLE: &[&str] = &[
-    "name",
-    "description",
-    "owner",
-    "roles",
-    "scope",
-    "enabled",
-    "not_before",
-    "expires_at",
-    "ip_allowlist",
-    "grants",
-    "admin",
-    "grantable",
-    "limits",
-    "quota",
-    "plans",
-    "labels",
-    "metadata",
-];
-
 /// A key as clients see it at a moment.
 pub fn key_view(
     key: &Key,
