@@ -19,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("keywright", &["model", "verifier", "feed", "store", "control", "server", "client"]),
     ("testkit", &["model", "verifier", "feed", "store", "control", "server", "client"]),
     ("xtask", &["client"]),
+    ("protocol", &[]),
 ];
 
 /// Why an arrow is missing; the first line that fits is the reason. `*` is any crate.
