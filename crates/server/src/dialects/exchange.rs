@@ -108,6 +108,12 @@ impl Wire {
         caller.inspect_err(|error| self.note_failure(incoming, guessed(error)))
     }
 
+    /// Counts a call against the vendor's limit; an error is how long to wait.
+    pub(super) fn paced(&self, who: u128, call: &'static str) -> Result<(), Duration> {
+        let now_ns = self.state.common().clock.boot_ns();
+        self.pace.as_ref().map_or(Ok(()), |pace| pace.pass((who, call), now_ns))
+    }
+
     /// Refuses an address that has failed too often lately.
     fn throttled(&self, incoming: &Incoming) -> Result<(), Error> {
         let common = self.state.common();

@@ -9,6 +9,7 @@ mod fields;
 mod gjirafa;
 mod grants;
 mod onenet;
+mod pace;
 mod partoo;
 mod tencent;
 
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use axum::Router;
 use keywright_model::secret::Entropy;
 
+use self::pace::{Limit, Pace};
 use crate::ServerState;
 
 /// A vendor whose wire can be served.
@@ -74,17 +76,23 @@ struct Wire {
     state: ServerState,
     /// For secrets and identifiers of a vendor's own form.
     entropy: Arc<dyn Entropy>,
+    /// Where the vendor limits how often one may call.
+    pace: Option<Arc<Pace<Paced>>>,
 }
+
+/// Whom a vendor's limit counts apart: the bits of an identifier, and the call where each has a limit of its own.
+type Paced = (u128, &'static str);
 
 /// The calls of a dialect, at `/`: whoever mounts them nests them under `/dialects/<name>` or gives them an address.
 pub fn router(dialect: Dialect, state: ServerState, entropy: Arc<dyn Entropy>) -> Router {
-    match dialect {
-        Dialect::Onenet => onenet::router(),
-        Dialect::Gjirafa => gjirafa::router(),
-        Dialect::Tencent => tencent::router(),
-        Dialect::Partoo => partoo::router(),
-    }
-    .with_state(Wire { state, entropy })
+    let (calls, limit): (Router<Wire>, Option<Limit>) = match dialect {
+        Dialect::Onenet => (onenet::router(), None),
+        Dialect::Gjirafa => (gjirafa::router(), None),
+        Dialect::Tencent => (tencent::router(), None),
+        Dialect::Partoo => (partoo::router(), Some(partoo::LIMIT)),
+    };
+    let pace = limit.map(|limit| Arc::new(Pace::new(limit)));
+    calls.with_state(Wire { state, entropy, pace })
 }
 
 #[cfg(test)]

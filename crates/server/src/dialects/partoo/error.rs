@@ -62,6 +62,11 @@ impl Refusal {
         Self::json(StatusCode::UNSUPPORTED_MEDIA_TYPE, text)
     }
 
+    pub(super) fn too_many(retry_after_seconds: u64) -> Self {
+        let refusal = Self::json(StatusCode::TOO_MANY_REQUESTS, "Too many requests");
+        Self { retry_after: Some(retry_after_seconds), ..refusal }
+    }
+
     fn not_allowed() -> Self {
         Self::new(StatusCode::FORBIDDEN, &json!({"authorization": "Operation not allowed"}))
     }
@@ -133,10 +138,7 @@ impl From<Error> for Refusal {
             Error::Taken { field } => Self::invalid_body(format!("This {field} is taken.")),
             Error::InUse => Self::invalid_body("It is still in use."),
             Error::TooComplex => Self::invalid_body("The permissions are too complex to compare."),
-            Error::Throttled { retry_after_seconds } => {
-                let refusal = Self::json(StatusCode::TOO_MANY_REQUESTS, "Too many requests");
-                Self { retry_after: Some(retry_after_seconds), ..refusal }
-            }
+            Error::Throttled { retry_after_seconds } => Self::too_many(retry_after_seconds),
             Error::Unavailable(_) => Self::json(StatusCode::SERVICE_UNAVAILABLE, "Service unavailable"),
             Error::Conflict
             | Error::IdempotencyMismatch

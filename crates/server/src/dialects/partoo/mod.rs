@@ -7,6 +7,8 @@ mod update;
 mod user;
 mod wire;
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::response::Response;
 use axum::routing::{post, put};
@@ -15,9 +17,13 @@ use keywright_control::Caller;
 use self::error::Refusal;
 use super::Wire;
 use super::exchange::Incoming;
+use super::pace::Limit;
 
 /// Its name.
 pub(super) const WIRE: &str = "partoo";
+
+/// How often an organization may call.
+pub(super) const LIMIT: Limit = Limit { requests: 300, window: Duration::from_secs(60) };
 
 /// Its calls. One that is not there is refused in the vendor's envelope, too.
 pub(super) fn router() -> Router<Wire> {
@@ -32,6 +38,7 @@ pub(super) fn router() -> Router<Wire> {
 async fn caller(wire: &Wire, incoming: &Incoming) -> Result<Caller, Refusal> {
     let credential = incoming.credential("x-apikey").ok_or(Refusal::unauthenticated())?;
     let caller = wire.authenticate(incoming, &credential, None).await?;
+    wire.paced(caller.org().bits(), "").map_err(|_| Refusal::too_many(LIMIT.window.as_secs()))?;
     let media_type = incoming.header("content-type").and_then(|text| text.split(';').next()).map(str::trim);
     match media_type {
         Some(json) if json.eq_ignore_ascii_case("application/json") => Ok(caller),
