@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use keywright_model::admin::Reach;
+use keywright_model::admin::{AdminAction, Reach};
 use keywright_model::change::NounRef;
 use keywright_model::id::{KeyId, KeyspaceId, OrgId};
 use keywright_model::key::{Key, Rights};
@@ -82,6 +82,13 @@ impl Control {
             }
         }
         Ok(names)
+    }
+
+    /// The role with a number in the caller's organization.
+    pub async fn role_numbered(&self, caller: &Caller, number: u32) -> Result<Role, Error> {
+        caller.require(AdminAction::RolesRead)?;
+        let found = self.find_one(Lookup::RoleByNumber(caller.org, number)).await?;
+        found.and_then(into_role).ok_or(Error::NotFound("role"))
     }
 
     /// Roles by identifier; the pointers of those that do not exist in the organization are faults.

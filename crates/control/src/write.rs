@@ -259,8 +259,22 @@ impl Control {
             let takes_away = false;
             return Ok(Outcome { subject, changes, secret, revision, takes_away, replayed: false, shown });
         }
-        let audit = AuditContext {
-            at: now,
+        let audit = AuditContext { at: now, ..self.audit_context(caller, verb, subject) };
+        let commit = Commit { expect, changes, audit, idempotency, wrapped_keys };
+        let committed = self.store.commit(commit).await?;
+        let Batch { revision, changes, .. } = Arc::unwrap_or_clone(committed.batch);
+        Ok(Outcome { subject, changes, secret, revision, takes_away, replayed: false, shown })
+    }
+
+    /// Who does something, and through which wire, now.
+    pub(crate) fn audit_context(
+        &self,
+        caller: &Caller,
+        verb: &'static str,
+        subject: NounRef,
+    ) -> AuditContext {
+        AuditContext {
+            at: self.clock.now(),
             actor: caller.actor(),
             org: caller.org,
             wire: caller.origin.wire,
@@ -268,11 +282,7 @@ impl Control {
             subject,
             address: caller.origin.address,
             request_id: caller.origin.request_id.clone(),
-        };
-        let commit = Commit { expect, changes, audit, idempotency, wrapped_keys };
-        let committed = self.store.commit(commit).await?;
-        let Batch { revision, changes, .. } = Arc::unwrap_or_clone(committed.batch);
-        Ok(Outcome { subject, changes, secret, revision, takes_away, replayed: false, shown })
+        }
     }
 
     async fn replayed(

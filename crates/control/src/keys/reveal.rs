@@ -6,13 +6,16 @@ use keywright_model::change::NounRef;
 use keywright_model::id::SecretId;
 use keywright_model::key::{Key, KeyKind};
 use keywright_model::secret::Secret;
-use keywright_store::Expect;
+use keywright_store::{Commit, Expect};
 
 use super::{KeyRef, rests_on};
 use crate::caller::Who;
-use crate::rights::{check_holds_all, within};
+use crate::rights::{Held, check_holds_all, within};
 use crate::write::{Answer, Decision, Plan, WriteOptions};
 use crate::{Caller, Control, Error};
+
+/// What the audit says of a secret that was shown again.
+const REVEAL: &str = "key.reveal";
 
 impl Control {
     /// Shows a secret that its keyspace keeps recoverable. One audit entry.
@@ -53,7 +56,7 @@ impl Control {
         expect.extend(rests_on(&loaded.around));
         Ok(Decision {
             shown: None,
-            verb: "key.reveal",
+            verb: REVEAL,
             subject,
             expect,
             changes: Vec::new(),
@@ -64,19 +67,66 @@ impl Control {
         })
     }
 
-    /// The current secret of an API key that a wire's own answer carries, where the keyspace keeps it recoverable and the
-    /// caller may see it. The write that it belongs to is what the audit names. Since it does not look up what the key's
-    /// rights rest on, it is only for whoever may hand out everything.
-    pub fn recoverable_secret(&self, caller: &Caller, key: &Key) -> Option<Secret> {
-        let current = key.current_secret().filter(|secret| secret.recoverable)?;
-        let hands_out_all = match &caller.who {
-            Who::Root => true,
-            Who::Key { grantable, .. } => {
-                key.spec.rights.kind() == KeyKind::Api
-                    && within(&Access::nothing(), &Access::everything(), grantable).is_ok()
+    /// The current secrets of keys that a wire's own answer shows, where their keyspaces keep them recoverable and the
+    /// caller may see them: `None` for every other. However many they are, it is one entry of the audit, and without that
+    /// entry nothing is shown.
+    pub async fn reveal_current(&self, caller: &Caller, keys: &[&Key]) -> Result<Vec<Option<Secret>>, Error> {
+        let mut shown = Vec::with_capacity(keys.len());
+        for key in keys {
+            shown.push(self.revealed(caller, key).await?);
+        }
+        let mut revealed =
+            keys.iter().zip(&shown).filter(|(_, secret)| secret.is_some()).map(|(key, _)| *key);
+        let Some(first) = revealed.next() else { return Ok(shown) };
+        let subject = match revealed.next() {
+            None => NounRef::Key(first.id),
+            Some(second)
+                if revealed.all(|key| key.keyspace == first.keyspace)
+                    && second.keyspace == first.keyspace =>
+            {
+                NounRef::Keyspace(first.keyspace)
             }
+            Some(_) => NounRef::Org(first.org),
         };
-        let may = hands_out_all && caller.may_in(AdminAction::KeysReveal, Some(key.keyspace));
-        may.then(|| self.vault.reveal(key, current)).flatten()
+        self.store
+            .commit(Commit {
+                expect: caller.expect.clone(),
+                changes: Vec::new(),
+                audit: self.audit_context(caller, REVEAL, subject),
+                idempotency: None,
+                wrapped_keys: Vec::new(),
+            })
+            .await?;
+        Ok(shown)
+    }
+
+    async fn revealed(&self, caller: &Caller, key: &Key) -> Result<Option<Secret>, Error> {
+        let kept = key.current_secret().filter(|secret| secret.recoverable);
+        let Some(current) = kept.filter(|_| caller.may_in(AdminAction::KeysReveal, Some(key.keyspace)))
+        else {
+            return Ok(None);
+        };
+        if !hands_out_all(caller, key) {
+            let around = self.surroundings(key.keyspace, &key.spec).await?;
+            match check_holds_all(caller, Held { key, around: &around }) {
+                Ok(()) => {}
+                Err(Error::BeyondGrantable { .. } | Error::Forbidden { .. } | Error::TooComplex) => {
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.vault.reveal(key, current))
+    }
+}
+
+/// Whether the caller may hand out whatever an API key can hold, so that what its rights rest on need not be read.
+fn hands_out_all(caller: &Caller, key: &Key) -> bool {
+    match &caller.who {
+        Who::Root => true,
+        Who::Key { grantable, .. } => {
+            key.spec.rights.kind() == KeyKind::Api
+                && within(&Access::nothing(), &Access::everything(), grantable).is_ok()
+        }
     }
 }

@@ -109,10 +109,10 @@ async fn a_secret_is_shown_again_only_where_it_was_kept_for_that() {
     let lesser = manager(&node, management(&["*"], &allow("get", "**"))).await;
     let refused = node.control.reveal_secret(&lesser, &key, id).await;
     assert!(matches!(refused, Err(Error::BeyondGrantable { .. })), "{refused:?}");
-    assert!(node.control.recoverable_secret(&lesser, &made.value.record.key).is_none());
+    assert!(node.control.reveal_current(&lesser, &[&made.value.record.key]).await.unwrap()[0].is_none());
     let full = manager(&node, management(&["*"], &allow("*", "**"))).await;
-    assert!(node.control.recoverable_secret(&full, &made.value.record.key).is_some());
-    assert_eq!(node.control.audit(&root, &filter).await.unwrap().items.len(), 1);
+    assert!(node.control.reveal_current(&full, &[&made.value.record.key]).await.unwrap()[0].is_some());
+    assert_eq!(node.control.audit(&root, &filter).await.unwrap().items.len(), 2);
     // What was kept only to check signatures is not shown, and stays so when the keyspace changes its mind.
     update_noun(&node, &root, (NounKind::Keyspace, "default"), json!({"recoverable_secrets": false}))
         .await

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use keywright_control::keys::{KeyEdit, SetFields};
 use keywright_model::document::{KeyDraft, NewKeyDraft, decode_new_key};
 use keywright_model::fault::Faults;
+use keywright_model::grant::ResourcePattern;
 use keywright_model::key::{Key, KeySpec, Rights};
 use keywright_model::secret::Secret;
 use keywright_model::time::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::roles::AskedRole;
-use super::wire::{CreateBody, KeyObject, UpdateBody, Validity};
+use super::wire::{CreateBody, KeyObject, ListedKey, Project, UpdateBody, Validity};
 use crate::dialects::fields::{NAME_MAX, masked, printable, rfc3339};
 
 /// The key that a create asks for.
@@ -65,6 +66,27 @@ pub(super) fn shown(key: &Key, secret: Option<&Secret>, role: u32) -> KeyObject 
         expire_date: key.spec.expires_at.map(|at| rfc3339(at, 3)),
         has_expire_time: key.spec.expires_at.is_some(),
         role_id: role,
+    }
+}
+
+/// The key as the list shows it: other names for the same, and the projects instead of the role.
+pub(super) fn listed(key: &Key, secret: Option<&Secret>) -> ListedKey {
+    let KeyObject { id, name, api_key, start_date, expire_date, has_expire_time, role_id: _ } =
+        shown(key, secret, 0);
+    let project = |pattern: &ResourcePattern| {
+        let id = pattern.as_str().strip_prefix("projects/")?.strip_suffix("/**")?;
+        let plain = !id.is_empty() && !id.contains(['/', '*']);
+        plain.then(|| Project { public_id: id.to_owned(), name: id.to_owned() })
+    };
+    let projects_name_list = key.spec.scope.iter().flatten().filter_map(project).collect();
+    ListedKey {
+        api_key_id: id,
+        api_key_name: name,
+        api_key,
+        start_date,
+        expire_date,
+        has_expire_time,
+        projects_name_list,
     }
 }
 

@@ -1,7 +1,9 @@
 //! Gjirafa VP: `/api/organizations/{organizationId}/api-keys`, as `docs/dialects/gjirafa.md` describes it.
 
 mod create;
+mod delete;
 mod error;
+mod list;
 mod map;
 mod roles;
 mod update;
@@ -11,7 +13,7 @@ use axum::Router;
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::response::Response;
-use axum::routing::post;
+use axum::routing::{delete, get};
 use keywright_control::Caller;
 use keywright_model::secret::Secret;
 
@@ -29,7 +31,11 @@ type Organization = Result<Path<String>, PathRejection>;
 pub(super) fn router() -> Router<Wire> {
     let unknown = async || Refusal::not_found();
     Router::new()
-        .route("/api/organizations/{organization}/api-keys", post(create::answer).put(update::answer))
+        .route(
+            "/api/organizations/{organization}/api-keys",
+            get(list::answer).post(create::answer).put(update::answer),
+        )
+        .route("/api/organizations/{organization}/api-keys/{id}", delete(delete::answer))
         .method_not_allowed_fallback(unknown)
         .fallback(unknown)
 }

@@ -6,9 +6,6 @@ use keywright_model::fault::Faults;
 use keywright_model::id::RoleId;
 use keywright_model::key::Key;
 
-/// How many roles are read at once while looking for a number.
-const PAGE: usize = 200;
-
 /// What a body's `roleId` asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AskedRole {
@@ -37,20 +34,12 @@ pub(super) async fn numbered(
         Some(0) => return Ok(AskedRole::NoRole),
         Some(number) => number,
     };
-    let mut after = None;
-    loop {
-        let page = control.nouns(caller, NounKind::Role, after, PAGE).await?;
-        let found = page.items.iter().find_map(|record| match &record.noun {
-            Noun::Role(role) if role.number == number => Some(role.id),
-            _ => None,
-        });
-        match (found, page.next) {
-            (Some(id), _) => return Ok(AskedRole::Role(id)),
-            (None, Some(next)) => after = Some(next),
-            (None, None) => {
-                return Err(Faults::one("/roleId", "unknown_role", "is no role of this organization").into());
-            }
+    match control.role_numbered(caller, number).await {
+        Ok(role) => Ok(AskedRole::Role(role.id)),
+        Err(Error::NotFound(_)) => {
+            Err(Faults::one("/roleId", "unknown_role", "is no role of this organization").into())
         }
+        Err(error) => Err(error),
     }
 }
 

@@ -28,7 +28,7 @@ async fn update(wire: &Wire, organization: Organization, request: Request) -> Re
     let updated = wire.control().update_key(&caller, &key, &map::edit(body, role)?, &patient()).await?;
     let done = settled(updated)?;
     let key = &done.value.key;
-    let secret = wire.control().recoverable_secret(&caller, key);
+    let secret = wire.control().reveal_current(&caller, &[key]).await?.pop().flatten();
     let role = roles::shown(wire.control(), &caller, key).await?;
     Ok(wire::success(StatusCode::OK, &map::shown(key, secret.as_ref(), role)))
 }

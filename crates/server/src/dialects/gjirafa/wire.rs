@@ -1,4 +1,4 @@
-//! The bodies of Gjirafa VP (vendors.md §2.2 to §2.4): three vocabularies for one key, two of them here.
+//! The bodies of Gjirafa VP (vendors.md §2.2 to §2.4): three vocabularies for one key.
 //!
 //! Property names are read in any case and dates without a zone as UTC, as the vendor's framework does. Unknown
 //! properties are ignored, as it does, too.
@@ -52,6 +52,27 @@ pub(super) struct KeyObject {
     pub(super) expire_date: Option<String>,
     pub(super) has_expire_time: bool,
     pub(super) role_id: u32,
+}
+
+/// An element of the list.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ListedKey {
+    pub(super) api_key_id: u32,
+    pub(super) api_key_name: String,
+    pub(super) api_key: String,
+    pub(super) start_date: String,
+    pub(super) expire_date: Option<String>,
+    pub(super) has_expire_time: bool,
+    pub(super) projects_name_list: Vec<Project>,
+}
+
+/// A project. Keywright knows no other name of it than its identifier.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Project {
+    pub(super) public_id: String,
+    pub(super) name: String,
 }
 
 /// Reads the body of a create.

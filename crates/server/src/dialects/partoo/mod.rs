@@ -23,7 +23,7 @@ use super::pace::Limit;
 pub(super) const WIRE: &str = "partoo";
 
 /// How often an organization may call.
-pub(super) const LIMIT: Limit = Limit { requests: 300, window: Duration::from_secs(60) };
+pub(super) const LIMIT: Limit = Limit { requests: 300, window: Duration::from_mins(1) };
 
 /// Its calls. One that is not there is refused in the vendor's envelope, too.
 pub(super) fn router() -> Router<Wire> {

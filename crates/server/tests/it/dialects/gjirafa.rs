@@ -70,6 +70,136 @@ async fn a_recoverable_secret_is_shown_again() {
     assert_eq!(again["apiKey"], made["apiKey"]);
 }
 
+async fn list(wired: &Wired) -> Value {
+    let listed = call(wired, "GET", &Value::Null).await;
+    assert_eq!(listed.status, 200, "{:?}", listed.body);
+    listed.json()["result"].clone()
+}
+
+#[tokio::test]
+async fn the_list_has_every_key_oldest_first_in_its_own_words() {
+    let wired = Wired::start(Dialect::Gjirafa).await;
+    assert_eq!(list(&wired).await, json!([]), "management keys are not of this API");
+    let first = call(&wired, "POST", &create(&Value::Null)).await.json()["result"].clone();
+    let second = wired.app.root("POST", "/v1/keys", json!({"name": "by rest"})).await.json()["key"].clone();
+    let listed = list(&wired).await;
+    assert_eq!(
+        listed[0],
+        json!({"apiKeyId": first["id"], "apiKeyName": "ci", "apiKey": listed[0]["apiKey"],
+            "startDate": "2026-11-22T11:00:00.071Z", "expireDate": "2026-12-24T12:07:50.071Z", "hasExpireTime": true,
+            "projectsNameList": [{"publicId": "p1", "name": "p1"}]})
+    );
+    assert!(listed[0]["apiKey"].as_str().unwrap().starts_with("****"), "{listed}");
+    assert_eq!((&listed[1]["apiKeyId"], &listed[1]["apiKeyName"]), (&second["number"], &json!("by rest")));
+    assert_eq!(
+        (&listed[1]["projectsNameList"], &listed[1]["hasExpireTime"], &listed[1]["expireDate"]),
+        (&json!([]), &json!(false), &Value::Null)
+    );
+    let revoke = format!("/v1/keys/{}/revoke", second["id"].as_str().unwrap());
+    assert_eq!(wired.app.root("POST", &revoke, json!({})).await.status, 200);
+    assert_eq!(list(&wired).await.as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_list_goes_on_past_what_is_read_at_once() {
+    let wired = Wired::start(Dialect::Gjirafa).await;
+    for number in 0..203 {
+        let made = wired.app.root("POST", "/v1/keys", json!({"name": format!("k{number}")})).await;
+        assert_eq!(made.status, 201);
+    }
+    let listed = list(&wired).await;
+    let names: Vec<_> =
+        listed.as_array().unwrap().iter().map(|key| key["apiKeyName"].as_str().unwrap()).collect();
+    assert_eq!(names, (0..203).map(|number| format!("k{number}")).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_call_that_shows_secrets_again_is_one_entry_of_the_audit() {
+    let wired = Wired::start(Dialect::Gjirafa).await;
+    wired.set_keyspace(json!({"recoverable_secrets": true})).await;
+    let mut made = Vec::new();
+    for _ in 0..2 {
+        made.push(call(&wired, "POST", &create(&Value::Null)).await.json()["result"]["apiKey"].clone());
+    }
+    let reveals = async || {
+        let audit = wired.app.root("GET", "/v1/audit?verb=key.reveal", Value::Null).await;
+        audit.json()["items"].as_array().unwrap().clone()
+    };
+    assert_eq!(reveals().await, Vec::<Value>::new(), "what is made shows its own secret");
+    let shown: Vec<_> =
+        list(&wired).await.as_array().unwrap().iter().map(|key| key["apiKey"].clone()).collect();
+    assert_eq!(shown, made);
+    let entries = reveals().await;
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    assert_eq!(entries[0]["wire"], "gjirafa");
+
+    // Whoever may not reveal sees stars, and nothing is revealed.
+    let admin = json!({"actions": ["keys.read", "roles.read"], "orgs": ["default"], "keyspaces": ["*"]});
+    let body = json!({"name": "reader", "kind": "management", "admin": admin, "grantable": []});
+    let reader = wired.app.root("POST", "/v1/keys", body).await.json()["secret"].as_str().unwrap().to_owned();
+    let seen = wired.send("GET", PATH, &[("x-api-key", &reader)], "").await.json()["result"].clone();
+    assert!(seen[0]["apiKey"].as_str().unwrap().starts_with("****"), "{seen}");
+    assert_eq!(reveals().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_deleted_key_is_gone_for_good() {
+    let wired = Wired::start(Dialect::Gjirafa).await;
+    let view = wired.role("viewer", "view").await;
+    let made = call(&wired, "POST", &create(&view)).await.json()["result"].clone();
+    let secret = made["apiKey"].as_str().unwrap();
+    let rest = wired.key_numbered(&made["id"]).await["id"].as_str().unwrap().to_owned();
+    let delete = async |id: &str| {
+        wired.send("DELETE", &format!("{PATH}/{id}"), &[("authorization", &wired.admin)], "").await
+    };
+    for unknown in ["999", "4294967296", "-1", "x", "key_01JD", "%00"] {
+        check_refused(&delete(unknown).await, 404, "Result Not Found");
+    }
+    assert_eq!(wired.verify(secret, "view", "projects/p1").await, "allowed");
+    let gone = delete(&made["id"].to_string()).await;
+    let envelope = json!({"success": true, "errors": [], "messages": [], "result": true, "resultInfo": null,
+        "statusCode": 200});
+    assert_eq!((gone.status, gone.json()), (200, envelope));
+    assert_eq!(wired.verify(secret, "view", "projects/p1").await, "revoked");
+    check_refused(&delete(&made["id"].to_string()).await, 404, "Result Not Found");
+    check_refused(&delete(&rest).await, 404, "Result Not Found");
+    assert_eq!(list(&wired).await, json!([]));
+
+    // A management key is not this API's to end, the caller's own included.
+    let own =
+        wired.app.root("GET", "/v1/keys?access_id=AKIDadmin", Value::Null).await.json()["items"][0].clone();
+    check_refused(&delete(&own["number"].to_string()).await, 404, "Result Not Found");
+}
+
+#[tokio::test]
+async fn another_tenants_keys_are_not_there_and_a_revoked_caller_is_nobody() {
+    let wired = Wired::start(Dialect::Gjirafa).await;
+    let made = call(&wired, "POST", &create(&Value::Null)).await.json()["result"].clone();
+    assert_eq!(wired.app.root("POST", "/v1/orgs", json!({"name": "other"})).await.status, 201);
+    let admin = json!({"actions": ["*"], "orgs": ["other"], "keyspaces": ["*"]});
+    let all = json!([{"effect": "allow", "actions": ["*"], "resources": ["**"]}]);
+    let body = json!({"name": "theirs", "kind": "management", "admin": admin, "grantable": all});
+    let theirs = wired.app.root("POST", "/v1/keys", body).await.json();
+    let (secret, id) = (theirs["secret"].as_str().unwrap(), theirs["key"]["id"].as_str().unwrap());
+    for (method, path) in [("GET", PATH.to_owned()), ("DELETE", format!("{PATH}/{}", made["id"]))] {
+        check_refused(
+            &wired.send(method, &path, &[("authorization", secret)], "").await,
+            404,
+            "Result Not Found",
+        );
+    }
+    let revoke = format!("/v1/keys/{id}/revoke");
+    assert_eq!(wired.app.root("POST", &revoke, json!({})).await.status, 200);
+    for (method, path) in [("GET", PATH.to_owned()), ("DELETE", format!("{PATH}/{}", made["id"]))] {
+        check_refused(
+            &wired.send(method, &path, &[("authorization", secret)], "").await,
+            401,
+            "Unauthorized",
+        );
+    }
+    assert_eq!(list(&wired).await.as_array().unwrap().len(), 1);
+}
+
 #[tokio::test]
 async fn the_credential_has_three_spellings() {
     let wired = Wired::start(Dialect::Gjirafa).await;
