@@ -136,7 +136,7 @@ impl Caller {
     }
 
     /// Whether it reaches every keyspace of its organization, those made later included.
-    pub(crate) fn reaches_all(&self) -> bool {
+    pub fn reaches_all(&self) -> bool {
         match &self.who {
             Who::Root => true,
             Who::Key { admin, .. } => admin.keyspaces == Reach::All,

@@ -30,7 +30,7 @@ pub use clock::Clock;
 pub use error::Error;
 pub use keywright_store::audit::AuditEntry;
 pub use keywright_store::query::NounKind;
-pub use keywright_store::{AuditQuery, KeyQuery, Noun, Page, QuotaBlock, QuotaSubject};
+pub use keywright_store::{AuditQuery, KeyQuery, Noun, Page, QuotaBlock, QuotaSubject, Standing};
 pub use nouns::{NounPage, NounRecord};
 pub use reads::{AuditFilter, RevisionStatus};
 pub use vault::{Vault, VaultError};

@@ -23,7 +23,7 @@ use keywright_model::seal::Sealed;
 use keywright_model::time::Timestamp;
 
 pub use crate::error::{CommitError, StoreError};
-pub use crate::query::{AuditQuery, KeyQuery, NounKind, NounQuery, Page};
+pub use crate::query::{AuditQuery, KeyQuery, NounKind, NounQuery, Page, Standing};
 
 /// One noun of any kind, as it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -260,6 +260,8 @@ pub trait Store: Send + Sync {
     async fn find(&self, lookups: &[Lookup]) -> Result<Vec<Option<Noun>>, StoreError>;
     /// A page of keys, newest first, hidden ones left out unless the query says otherwise.
     async fn keys_page(&self, query: &KeyQuery) -> Result<Page<Key>, StoreError>;
+    /// How many keys a query finds in all: its `after`, `skip` and `limit` do not matter.
+    async fn keys_count(&self, query: &KeyQuery) -> Result<u64, StoreError>;
     /// A page of another kind of noun of an organization (or of organizations), oldest first.
     async fn nouns_page(&self, query: &NounQuery) -> Result<Page<Noun>, StoreError>;
     /// When these keys were used last, in the order asked for.

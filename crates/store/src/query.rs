@@ -2,7 +2,7 @@
 
 use keywright_model::id::{KeyId, KeyspaceId, OrgId, PlanId, PrincipalId, RoleId};
 use keywright_model::key::{KeyKind, KeyState};
-use keywright_model::noun::Actor;
+use keywright_model::noun::{Actor, PrincipalKind};
 use keywright_model::time::Timestamp;
 
 /// Some of a list, and where it goes on.
@@ -14,6 +14,21 @@ pub struct Page<T> {
     pub more: bool,
 }
 
+/// How a key stands for those to whom a start in the future makes no difference. Unlike [`KeyState`]s these overlap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// Neither revoked nor switched off.
+    On,
+    /// Revoked or switched off.
+    Off,
+    /// Past its expiry.
+    Expired,
+    /// On, and not expired.
+    Good,
+    /// Off, expired, or both.
+    NotGood,
+}
+
 /// Which keys, newest first (by identifier, descending). Every filter that is set must hold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeyQuery {
@@ -23,16 +38,22 @@ pub struct KeyQuery {
     pub keyspaces: Option<Vec<KeyspaceId>>,
     /// After this key in the order of the list.
     pub after: Option<KeyId>,
+    /// Not the first so many of what is left: for pages that have numbers.
+    pub skip: usize,
     /// At most this many.
     pub limit: usize,
-    /// The moment that `state` is judged at.
+    /// The moment that `state` and `standing` are judged at.
     pub now: Timestamp,
     /// In this state at `now`.
     pub state: Option<KeyState>,
+    /// Standing so at `now`.
+    pub standing: Option<Standing>,
     /// Of this kind.
     pub kind: Option<KeyKind>,
     /// Owned by this principal.
     pub owner: Option<PrincipalId>,
+    /// Whose owner is of this kind; a key without an owner is as good as a program's.
+    pub owner_kind: Option<PrincipalKind>,
     /// With this role of its own.
     pub role: Option<RoleId>,
     /// Bound to this plan.
@@ -45,6 +66,8 @@ pub struct KeyQuery {
     pub external_id: Option<String>,
     /// Whose name begins with this (after case folding of ASCII), or whose id is this, or one of whose hints contains this.
     pub text: Option<String>,
+    /// Whose name has this in it (after case folding of ASCII).
+    pub name_part: Option<String>,
     /// With all of these labels.
     pub labels: Vec<(String, String)>,
     /// With an expiry before this.
@@ -68,17 +91,21 @@ impl KeyQuery {
             org,
             keyspaces: None,
             after: None,
+            skip: 0,
             limit,
             now,
             state: None,
+            standing: None,
             kind: None,
             owner: None,
+            owner_kind: None,
             role: None,
             plan: None,
             number: None,
             access_id: None,
             external_id: None,
             text: None,
+            name_part: None,
             labels: Vec::new(),
             expires_before: None,
             last_used_before: None,

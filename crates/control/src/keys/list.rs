@@ -49,6 +49,15 @@ pub struct KeyPage {
     pub next: Option<KeyId>,
 }
 
+/// Some of the keys, newest first, and how many there are in all.
+#[derive(Clone, Debug)]
+pub struct NumberedPage {
+    /// The keys.
+    pub items: Vec<KeyRecord>,
+    /// How many the query finds, whatever it skips and wherever it stops.
+    pub total: u64,
+}
+
 /// How many keys one call looks at for `can`.
 const CAN_SCAN_MAX: usize = 2_000;
 
@@ -96,6 +105,22 @@ impl Control {
                 });
             }
         }
+    }
+
+    /// Some keys by their place in the list: the query's `skip` and `limit`. Counting them all takes longer the more there
+    /// are, so this is for wires whose pages have numbers.
+    pub async fn numbered_keys(
+        &self,
+        caller: &Caller,
+        keyspace: Option<&str>,
+        query: &KeyQuery,
+    ) -> Result<NumberedPage, Error> {
+        let keyspaces = self.listed_keyspaces(caller, keyspace).await?;
+        let query = KeyQuery { org: caller.org, keyspaces, now: self.clock.now(), ..query.clone() };
+        let total = self.store.keys_count(&query).await?;
+        let past_the_end = u64::try_from(query.skip).is_ok_and(|skip| skip >= total);
+        let keys = if past_the_end { Vec::new() } else { self.store.keys_page(&query).await?.items };
+        Ok(NumberedPage { items: self.records(caller, keys).await?, total })
     }
 
     async fn more_after(&self, query: &KeyQuery, next: Option<KeyId>) -> Result<Option<KeyId>, Error> {

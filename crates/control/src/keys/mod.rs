@@ -3,6 +3,7 @@
 mod create;
 mod delete;
 mod list;
+mod owner;
 mod resolve;
 mod reveal;
 mod revoke;
@@ -30,7 +31,8 @@ use crate::write::{Decision, Outcome, Plan, Shown, WriteOptions};
 use crate::{Caller, Control, Error};
 
 pub use create::{NewKey, NewSecret};
-pub use list::{Can, KeyList, KeyPage};
+pub use list::{Can, KeyList, KeyPage, NumberedPage};
+pub use owner::Owner;
 pub use rotate::{OVERLAP_SECONDS_MAX, Rotation};
 pub use update::{KeyEdit, SetFields};
 

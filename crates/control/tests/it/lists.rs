@@ -1,9 +1,10 @@
 //! Lists of keys: pages, cursors, and who can do something now.
 
 use keywright_control::keys::{Can, KeyList, KeyRef};
-use keywright_control::{Caller, KeyQuery, NounKind, WriteOptions};
+use keywright_control::{Caller, Error, KeyQuery, NounKind, WriteOptions};
 use keywright_model::grant::Resource;
 use keywright_model::id::KeyId;
+use keywright_model::key::KeyKind;
 use keywright_testkit::TestNode;
 use serde_json::json;
 
@@ -201,4 +202,29 @@ async fn nouns_are_paged_with_what_the_caller_sees_only() {
         let expected: Vec<String> = (0..120).step_by(2).map(|nth| format!("ks{nth}")).collect();
         assert_eq!((names, pages), (expected, 60_usize.div_ceil(limit)));
     }
+}
+
+#[tokio::test]
+async fn a_numbered_page_holds_and_counts_what_its_caller_may_see() {
+    let node = TestNode::start().await;
+    let root = node.root().await;
+    many(&node, &root, 7).await;
+    let theirs = noun(&node, &root, NounKind::Keyspace, json!({"name": "theirs"})).await;
+    create(&node, &root, json!({"name": "hidden", "keyspace": id_of(&theirs.unwrap())})).await.unwrap();
+    let mut body = management(&["keys.read"], &json!([]));
+    body["admin"]["keyspaces"] = json!(["default"]);
+    let caller = manager(&node, body).await;
+    let query = |skip, limit| KeyQuery {
+        skip,
+        kind: Some(KeyKind::Api),
+        ..KeyQuery::all(caller.org(), node.now().wall, limit)
+    };
+    for (skip, names) in [(0, vec!["k6", "k5", "k4"]), (6, vec!["k0"]), (7, vec![]), (usize::MAX, vec![])] {
+        let page = node.control.numbered_keys(&caller, None, &query(skip, 3)).await.unwrap();
+        let found: Vec<&str> = page.items.iter().map(|item| item.key.spec.name.as_str()).collect();
+        assert_eq!((found, page.total), (names, 7), "after {skip}");
+    }
+    let blind = manager(&node, management(&["keys.create"], &json!([]))).await;
+    let refused = node.control.numbered_keys(&blind, None, &query(0, 3)).await;
+    assert!(matches!(refused, Err(Error::Forbidden { .. })), "{refused:?}");
 }

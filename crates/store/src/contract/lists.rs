@@ -5,12 +5,12 @@ use std::sync::Arc;
 use keywright_model::change::{Change, NounRef};
 use keywright_model::id::{KeyId, KeyspaceId, OrgId, PlanId, PrincipalId, RoleId, SecretId};
 use keywright_model::key::{Key, KeyKind, KeyState, Revocation, Rights};
-use keywright_model::noun::Actor;
+use keywright_model::noun::{Actor, PrincipalKind};
 
 use super::fixture::{
     at, changed, commit, key, keyspace, of_key, org, principal, role, secret, stored_key, world, write,
 };
-use crate::{AuditQuery, KeyQuery, Lookup, Noun, NounKind, NounQuery, Store, Use};
+use crate::{AuditQuery, KeyQuery, Lookup, Noun, NounKind, NounQuery, Standing, Store, Use};
 
 const ONE: OrgId = OrgId::from_bits(1);
 const PLAIN: u128 = 1;
@@ -22,6 +22,11 @@ fn everything() -> KeyQuery {
 
 async fn listed(store: &Arc<dyn Store>, query: KeyQuery) -> Vec<u128> {
     let page = store.keys_page(&query).await.unwrap();
+    if query.after.is_none() && query.skip == 0 {
+        let counted = KeyQuery { limit: 1, ..query.clone() };
+        let count = usize::try_from(store.keys_count(&counted).await.unwrap()).unwrap();
+        assert_eq!(count, page.items.len(), "{query:?}");
+    }
     page.items.iter().map(|key| key.id.bits()).collect()
 }
 
@@ -171,8 +176,8 @@ pub async fn each_filter_of_keys_lets_through_what_it_says(store: Arc<dyn Store>
     assert!(listed(&store, KeyQuery { deleted_before: Some(at(70)), ..everything() }).await.is_empty());
 }
 
-pub async fn each_state_is_listed_at_its_moment(store: Arc<dyn Store>) {
-    world(&store).await;
+/// Keys in all the ways in which the switch, a start at 100, an expiry at 200 and a revocation come together.
+fn one_of_each_state() -> Vec<Key> {
     let mut keys: Vec<Key> = Vec::new();
     for n in 0..16_u128 {
         let mut key = key(1, 1, n + 1);
@@ -183,6 +188,12 @@ pub async fn each_state_is_listed_at_its_moment(store: Arc<dyn Store>) {
         key.revocation = (n & 8 != 0).then_some(revocation);
         keys.push(key);
     }
+    keys
+}
+
+pub async fn each_state_is_listed_at_its_moment(store: Arc<dyn Store>) {
+    world(&store).await;
+    let keys = one_of_each_state();
     write(&store, keys.iter().cloned().map(of_key).collect()).await.unwrap();
     let states =
         [KeyState::Active, KeyState::Disabled, KeyState::Scheduled, KeyState::Expired, KeyState::Revoked];
@@ -194,6 +205,67 @@ pub async fn each_state_is_listed_at_its_moment(store: Arc<dyn Store>) {
             assert_eq!(listed(&store, query).await, expected, "{state:?} at {now}");
         }
     }
+}
+
+pub async fn each_standing_is_listed_at_its_moment(store: Arc<dyn Store>) {
+    world(&store).await;
+    let keys = one_of_each_state();
+    write(&store, keys.iter().cloned().map(of_key).collect()).await.unwrap();
+    for now in [0, 100, 199, 200, 201].map(at) {
+        for standing in [Standing::On, Standing::Off, Standing::Expired, Standing::Good, Standing::NotGood] {
+            let stands = |key: &&Key| {
+                let off = key.revocation.is_some() || !key.spec.enabled;
+                let expired = key.spec.expires_at.is_some_and(|at| at <= now);
+                match standing {
+                    Standing::On => !off,
+                    Standing::Off => off,
+                    Standing::Expired => expired,
+                    Standing::Good => !off && !expired,
+                    Standing::NotGood => off || expired,
+                }
+            };
+            let query = KeyQuery { standing: Some(standing), now, ..everything() };
+            let expected: Vec<u128> = keys.iter().rev().filter(stands).map(|key| key.id.bits()).collect();
+            assert_eq!(listed(&store, query).await, expected, "{standing:?} at {now}");
+        }
+    }
+}
+
+pub async fn keys_are_found_by_a_part_of_their_name_and_by_the_kind_of_their_owner(store: Arc<dyn Store>) {
+    rich_and_plain(&store).await;
+    let part = |text: &str| KeyQuery { name_part: Some(text.to_owned()), ..everything() };
+    let kind = |kind| KeyQuery { owner_kind: Some(kind), ..everything() };
+    let cases: Vec<(KeyQuery, &[u128])> = vec![
+        (part("UPLOAD"), &[RICH]),
+        (part("s u"), &[RICH]),
+        (part("e"), &[RICH, PLAIN]),
+        (part("%"), &[]),
+        (kind(PrincipalKind::User), &[RICH]),
+        (kind(PrincipalKind::Bot), &[PLAIN]),
+    ];
+    for (query, expected) in cases {
+        assert_eq!(listed(&store, query.clone()).await, expected, "{query:?}");
+    }
+    let mut owner = principal(1, 1);
+    Arc::make_mut(&mut owner).spec.kind = PrincipalKind::Bot;
+    write(&store, vec![Change::PrincipalChanged(owner)]).await.unwrap();
+    assert_eq!(listed(&store, kind(PrincipalKind::Bot)).await, [RICH, PLAIN], "the owner is a program now");
+}
+
+pub async fn numbered_pages_are_counted_and_skip_what_is_before_them(store: Arc<dyn Store>) {
+    world(&store).await;
+    write(&store, (1..=10).map(|n| of_key(key(1, 1, n * 10))).collect()).await.unwrap();
+    let page = |skip| KeyQuery { skip, limit: 4, ..everything() };
+    for (skip, expected) in
+        [(0, &[100, 90, 80, 70][..]), (4, &[60, 50, 40, 30]), (8, &[20, 10]), (10, &[]), (usize::MAX, &[])]
+    {
+        let page = store.keys_page(&page(skip)).await.unwrap();
+        let found: Vec<u128> = page.items.iter().map(|key| key.id.bits()).collect();
+        assert_eq!((found, page.more), (expected.to_vec(), skip < 6), "after {skip}");
+    }
+    let late = KeyQuery { after: Some(KeyId::from_bits(30)), ..page(1) };
+    assert_eq!(listed(&store, late.clone()).await, [10]);
+    assert_eq!(store.keys_count(&late).await.unwrap(), 10);
 }
 
 pub async fn pages_are_stable_while_keys_are_made(store: Arc<dyn Store>) {

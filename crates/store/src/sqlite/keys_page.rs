@@ -2,12 +2,13 @@
 
 use keywright_model::id::{KeyId, OrgId};
 use keywright_model::key::{Key, KeyKind, KeyState};
+use keywright_model::noun::PrincipalKind;
 use rusqlite::{Connection, ToSql, params_from_iter};
 
 use super::nouns::{all, cut, first, secrets};
 use super::rows::{KEY_COLUMNS, key_from};
-use super::value::{id, rows};
-use crate::{KeyQuery, Page, StoreError};
+use super::value::{column, id, rows, uncount};
+use crate::{KeyQuery, Page, Standing, StoreError};
 
 /// No hint is longer: a prefix of 11 characters, the two between, and the last four.
 const HINT_CHARACTERS_MAX: usize = 17;
@@ -59,19 +60,36 @@ pub(super) fn keys_page(connection: &Connection, query: &KeyQuery) -> Result<Pag
     page_of(connection, query, many)
 }
 
-fn page_of(connection: &Connection, query: &KeyQuery, many: bool) -> Result<Page<Key>, StoreError> {
+/// How many keys a query that starts at the first one finds.
+pub(super) fn keys_count(connection: &Connection, query: &KeyQuery) -> Result<u64, StoreError> {
+    let many = query.text.is_some() && has_many_keys(connection, query.org)?;
+    let (conditions, Order { from, .. }) = conditions(query, many);
+    let sql = format!("SELECT count(*) FROM {from} WHERE {}", conditions.sql);
+    let count: Option<i64> =
+        first(connection, &sql, params_from_iter(conditions.values), |row| column(row, 0))?;
+    Ok(count.map(uncount).unwrap_or_default())
+}
+
+fn conditions(query: &KeyQuery, many: bool) -> (Conditions, Order) {
     let mut conditions = Conditions::default();
     place(&mut conditions, query);
-    let from = links(&mut conditions, query);
+    let order = links(&mut conditions, query);
     names(&mut conditions, query);
     if let Some(text) = &query.text {
         named(&mut conditions, query, text, many);
     }
     moments(&mut conditions, query);
-    let limit = rows(query.limit.saturating_add(1));
-    conditions.values.push(Box::new(limit));
-    let Order { from, by } = from;
-    let sql = format!("SELECT {KEY_COLUMNS} FROM {from} WHERE {} ORDER BY {by} DESC LIMIT ?", conditions.sql);
+    (conditions, order)
+}
+
+fn page_of(connection: &Connection, query: &KeyQuery, many: bool) -> Result<Page<Key>, StoreError> {
+    let (mut conditions, Order { from, by }) = conditions(query, many);
+    let (limit, skip) = (rows(query.limit.saturating_add(1)), rows(query.skip));
+    conditions.values.extend([limit, skip].map(|count| Box::new(count) as Box<dyn ToSql>));
+    let sql = format!(
+        "SELECT {KEY_COLUMNS} FROM {from} WHERE {} ORDER BY {by} DESC LIMIT ? OFFSET ?",
+        conditions.sql
+    );
     let keys = all(connection, &sql, params_from_iter(conditions.values), key_from)?;
     let mut page = cut(keys, query.limit);
     for key in &mut page.items {
@@ -117,6 +135,14 @@ fn links(conditions: &mut Conditions, query: &KeyQuery) -> Order {
         conditions.add("k.owner_id = ?", [Box::new(id(owner.bits()))]);
     }
     let (roles, plans) = (query.role.is_some(), query.plan.is_some());
+    if let Some(kind) = query.owner_kind {
+        let person =
+            "EXISTS (SELECT 1 FROM principals p WHERE p.id = k.owner_id AND p.body ->> '$.kind' = 'user')";
+        match kind {
+            PrincipalKind::User => conditions.add(person, []),
+            PrincipalKind::Bot => conditions.add(&format!("NOT {person}"), []),
+        }
+    }
     if let Some(role) = query.role {
         conditions.link(true, "key_roles", "role_id = ?", [Box::new(id(role.bits()))], query.after);
     }
@@ -148,6 +174,9 @@ fn names(conditions: &mut Conditions, query: &KeyQuery) {
     }
     if let Some(external_id) = &query.external_id {
         conditions.add("k.external_id = ?", [Box::new(external_id.clone())]);
+    }
+    if let Some(part) = &query.name_part {
+        conditions.add("instr(lower(k.name), lower(?)) > 0", [Box::new(part.clone())]);
     }
 }
 
@@ -193,6 +222,9 @@ fn moments(conditions: &mut Conditions, query: &KeyQuery) {
     if let Some(state) = query.state {
         in_state(conditions, state, query.now.unix_ms());
     }
+    if let Some(standing) = query.standing {
+        stands(conditions, standing, query.now.unix_ms());
+    }
     if let Some(at) = query.expires_before {
         conditions.add("k.expires_at < ?", [Box::new(at.unix_ms())]);
     }
@@ -202,6 +234,19 @@ fn moments(conditions: &mut Conditions, query: &KeyQuery) {
     if let Some(at) = query.last_used_before {
         let unused = "NOT EXISTS (SELECT 1 FROM secrets s WHERE s.key_id = k.id AND s.last_used_at >= ?)";
         conditions.add(unused, [Box::new(at.unix_ms())]);
+    }
+}
+
+fn stands(conditions: &mut Conditions, standing: Standing, now: i64) {
+    let off = "(k.revoked_at IS NOT NULL OR k.enabled = 0)";
+    let expired = "ifnull(k.expires_at <= ?, 0)";
+    let now = || Box::new(now) as Box<dyn ToSql>;
+    match standing {
+        Standing::On => conditions.add(&format!("NOT {off}"), []),
+        Standing::Off => conditions.add(off, []),
+        Standing::Expired => conditions.add(expired, [now()]),
+        Standing::Good => conditions.add(&format!("NOT ({off} OR {expired})"), [now()]),
+        Standing::NotGood => conditions.add(&format!("({off} OR {expired})"), [now()]),
     }
 }
 

@@ -253,6 +253,11 @@ impl Store for SqliteStore {
         self.readers.list(move |connection| keys_page::keys_page(connection, &query)).await
     }
 
+    async fn keys_count(&self, query: &KeyQuery) -> Result<u64, StoreError> {
+        let query = KeyQuery { after: None, ..query.clone() };
+        self.readers.list(move |connection| keys_page::keys_count(connection, &query)).await
+    }
+
     async fn nouns_page(&self, query: &NounQuery) -> Result<Page<Noun>, StoreError> {
         let query = query.clone();
         self.readers.list(move |connection| nouns::page(connection, &query)).await
