@@ -25,6 +25,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Why an arrow is missing; the first line that fits is the reason. `*` is any crate.
 const REASONS: &[(&str, &str, &str)] = &[
     ("*", "testkit", "testkit is for tests: move it to [dev-dependencies]"),
+    ("*", "protocol", "protocol is a model for its own tests: it has nothing that a crate could use"),
+    ("protocol", "*", "the model stands alone, so that the code cannot lend it a mistake"),
     ("*", "xtask", "xtask runs the project, it is no part of it"),
     (
         "*",
