@@ -7,12 +7,15 @@
 //! - [`tencent_v1`]: the older `HmacSHA1` and `HmacSHA256` of Tencent Cloud (source `T-sig`, "Signature v1");
 //! - [`hmac_header`]: key pair authentication of calls behind Tencent's API Gateway.
 //!
+//! [`onenet_token`] is a fourth, of another kind: a token that covers nothing of a request, read by its own function.
+//!
 //! The sources' ids are those of `contracts/vendors.md`. This module must not know a clock or where secrets are kept.
 //! A signature proves nothing about what its scheme leaves out, and nothing against a second delivery of the same
 //! request: [`Parsed::signature`] is what a caller remembers to refuse that.
 
 mod hash;
 pub mod hmac_header;
+pub mod onenet_token;
 pub mod tc3;
 pub mod tencent_v1;
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! What the wires share around a call: taking the request in, who it comes from, and whether a write is in force.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
 use bytes::Bytes;
 use http::request::Parts;
-use keywright_control::{Answer, Caller, Control, Done, Enforced, Error, Origin, WriteOptions};
+use keywright_control::keys::{KeyList, KeyRef};
+use keywright_control::{Answer, Caller, Control, Done, Enforced, Error, KeyQuery, Origin, WriteOptions};
 use keywright_model::fault::Faults;
+use keywright_model::key::{Key, KeyKind};
 use keywright_model::secret::Secret;
 use keywright_model::time::Timestamp;
 
@@ -17,6 +20,9 @@ use crate::rest::error::is_failed_authentication;
 
 /// How long a write waits until every verifier answers by it: these wires cannot say "not yet".
 const ENFORCE_WAIT: Duration = Duration::from_secs(30);
+
+/// How many keys are read at once for a list.
+const PAGE: usize = 200;
 
 /// A request, taken in whole.
 pub(super) struct Incoming {
@@ -112,6 +118,36 @@ impl Wire {
     pub(super) fn paced(&self, who: u128, call: &'static str) -> Result<(), Duration> {
         let now_ns = self.state.common().clock.boot_ns();
         self.pace.as_ref().map_or(Ok(()), |pace| pace.pass((who, call), now_ns))
+    }
+
+    /// The API keys of the keyspace that the caller acts in, in the order in which they were made. These wires have no word
+    /// for a revoked key: to them, one is gone. Management keys are not theirs.
+    pub(super) async fn live_keys(&self, caller: &Caller) -> Result<Vec<Arc<Key>>, Error> {
+        let keyspace = Some(self.control().acting_keyspace(caller).await?.to_string());
+        let query = KeyQuery { kind: Some(KeyKind::Api), ..KeyQuery::all(caller.org(), self.now(), PAGE) };
+        let mut list = KeyList { keyspace, query, can: None };
+        let mut keys = Vec::new();
+        loop {
+            let page = self.control().keys(caller, &list).await?;
+            keys.extend(
+                page.items.into_iter().map(|record| record.key).filter(|key| key.revocation.is_none()),
+            );
+            match page.next {
+                Some(after) => list.query.after = Some(after),
+                None => break,
+            }
+        }
+        // Identifiers of one millisecond are in no order; numbers are.
+        keys.sort_unstable_by_key(|key| key.number);
+        Ok(keys)
+    }
+
+    /// Ends an API key and hides it. A management key is not these wires' to end.
+    pub(super) async fn delete_api_key(&self, caller: &Caller, key: &KeyRef) -> Result<(), Failed> {
+        if self.control().key(caller, key).await?.key.spec.rights.kind() == KeyKind::Management {
+            return Err(Error::NotFound("key").into());
+        }
+        settled(self.control().delete_key(caller, key, &patient()).await?).map(drop)
     }
 
     /// Refuses an address that has failed too often lately.

@@ -10,7 +10,6 @@ use serde_json::json;
 use super::error::Refusal;
 use super::{WIRE, answered, caller, wire};
 use crate::dialects::Wire;
-use crate::dialects::exchange::{patient, settled};
 
 /// The organization and the key, as the path names them.
 type Named = Result<Path<(String, String)>, PathRejection>;
@@ -27,11 +26,6 @@ async fn delete(wire: &Wire, named: Named, request: Request) -> Result<Response,
         Ok(number) => KeyRef::Number(number),
         Err(_) => KeyRef::Text(id),
     };
-    let control = wire.control();
-    // Management keys are not of this API, and neither ends one.
-    if control.key(&caller, &key).await?.key.spec.rights.kind() == keywright_model::key::KeyKind::Management {
-        return Err(Refusal::not_found());
-    }
-    settled(control.delete_key(&caller, &key, &patient()).await?)?;
+    wire.delete_api_key(&caller, &key).await?;
     Ok(wire::envelope(StatusCode::OK, &[], &json!(true)))
 }

@@ -1,19 +1,21 @@
 //! OneNET's permissions and our grants: `devices/<dev_id>/datastreams/<ds_id>`, or `devices/<dev_id>/**`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use keywright_control::keys::{KeyEdit, KeyRef};
 use keywright_model::document::{NewKeyDraft, decode_new_key};
 use keywright_model::fault::Faults;
-use keywright_model::grant::{Effect, Grant, ResourcePattern};
-use keywright_model::key::Rights;
+use keywright_model::grant::{ActionPattern, Effect, Grant, ResourcePattern};
+use keywright_model::key::{Key, Rights};
 use keywright_model::secret::{Entropy, Secret};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
-use super::wire::{KeyBody, Method, Permission, Target};
-use crate::dialects::fields::{NAME_MAX, printable};
+use super::wire::{DevicesBody, KeyBody, Method, Permission, Target};
+use crate::dialects::fields::{NAME_MAX, printable, rfc3339};
 use crate::dialects::grants::Shape;
 
 /// The grants that this wire shows.
@@ -62,6 +64,109 @@ pub(super) fn edit(body: KeyBody) -> Result<KeyEdit, Faults> {
             return Err(Faults::one("/permissions", "management_key", "cannot be given to a management key"));
         };
         *grants = Some(SHAPE.replaced(grants.as_deref().unwrap_or_default(), &new, "permissions")?);
+        Ok(())
+    })))
+}
+
+/// The devices that a key names in what this wire shows of it.
+pub(super) fn devices(key: &Key) -> BTreeSet<String> {
+    let shown = shown_grants(key);
+    let resources = shown.iter().flat_map(|grant| &grant.resources);
+    resources.filter_map(|resource| target(resource).map(|(dev_id, _)| dev_id.to_owned())).collect()
+}
+
+fn shown_grants(key: &Key) -> Vec<Grant> {
+    match &key.spec.rights {
+        Rights::Api { grants: Some(grants) } => SHAPE.divide(grants).shown,
+        Rights::Api { grants: None } | Rights::Management { .. } => Vec::new(),
+    }
+}
+
+/// A device, and a stream of it, as a resource of this wire's shape names them.
+fn target(resource: &ResourcePattern) -> Option<(&str, Option<&str>)> {
+    let rest = resource.as_str().strip_prefix("devices/")?;
+    let (dev_id, rest) = rest.split_once('/')?;
+    Some((dev_id, rest.strip_prefix("datastreams/")))
+}
+
+/// A key as the list shows it. The vendor names a key by its secret; where that is not kept, its id stands in its place,
+/// and every call takes it.
+pub(super) fn shown(key: &Key, secret: Option<&Secret>) -> Value {
+    let permission = |grant: &Grant| {
+        let resource = |pattern: &ResourcePattern| {
+            target(pattern).map(|(dev_id, ds_id)| match ds_id {
+                Some(ds_id) => json!({"dev_id": dev_id, "ds_id": ds_id}),
+                None => json!({"dev_id": dev_id}),
+            })
+        };
+        let resources: Vec<Value> = grant.resources.iter().filter_map(resource).collect();
+        let methods: Vec<&str> = grant.actions.iter().map(ActionPattern::as_str).collect();
+        json!({"resources": resources, "access_methods": methods})
+    };
+    // Beijing's time, without a zone: the vendor's Java client reads it so.
+    let made = rfc3339(key.meta.created_at.plus_seconds(8 * 3_600), 0).replace('T', " ").replace('Z', "");
+    json!({
+        "title": key.spec.name, "key": secret.map_or_else(|| key.id.to_string(), |secret| secret.expose().to_owned()),
+        "create_time": made, "permissions": shown_grants(key).iter().map(permission).collect::<Vec<_>>(),
+    })
+}
+
+/// How many devices a change really added to a key and took away from it.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) added: AtomicUsize,
+    pub(super) taken: AtomicUsize,
+}
+
+/// The change of a key's devices. One that is added gets the methods that the key has anywhere, all four if it has none; one
+/// that is taken away loses its streams, too. `counts` becomes how many were really added and taken away.
+pub(super) fn edit_devices(body: DevicesBody, counts: Arc<Counts>) -> Result<KeyEdit, Faults> {
+    let mut faults = Faults::new();
+    for (name, ids) in [("add_dev_ids", &body.add), ("del_dev_ids", &body.del)] {
+        for (index, _) in ids.iter().enumerate().filter(|(_, id)| !is_segment(id)) {
+            let detail = "must be a name without `/`, `*` and control characters";
+            faults.add(format!("/{name}/{index}"), "invalid_value", detail);
+        }
+    }
+    if let Some(index) = body.add.iter().position(|id| body.del.contains(id)) {
+        faults.add(format!("/add_dev_ids/{index}"), "invalid_value", "is in del_dev_ids, too");
+    }
+    faults.into_result()?;
+    Ok(KeyEdit::Set(Arc::new(move |draft, key| {
+        let Rights::Api { grants } = &mut draft.spec.rights else {
+            return Err(Faults::one("/add_dev_ids", "management_key", "cannot be given to a management key"));
+        };
+        let before = devices(key);
+        let mut new = shown_grants(key);
+        let mut methods: Vec<ActionPattern> = Vec::new();
+        for action in new.iter().flat_map(|grant| &grant.actions) {
+            if !methods.contains(action) {
+                methods.push(action.clone());
+            }
+        }
+        if methods.is_empty() {
+            methods.extend(Method::ALL.iter().filter_map(|method| method.as_str().parse().ok()));
+        }
+        for grant in &mut new {
+            grant.resources.retain(|pattern| {
+                target(pattern).is_none_or(|(dev_id, _)| !body.del.iter().any(|id| id == dev_id))
+            });
+        }
+        new.retain(|grant| !grant.resources.is_empty());
+        let added: BTreeSet<&String> = body.add.iter().filter(|id| !before.contains(*id)).collect();
+        let resources = added.iter().map(|id| format!("devices/{id}/**").parse());
+        let resources: Vec<ResourcePattern> = resources
+            .collect::<Result<_, _>>()
+            .map_err(|_| Faults::one("/add_dev_ids", "invalid_value", "holds an id that is too long"))?;
+        if !resources.is_empty() {
+            new.push(Grant { effect: Effect::Allow, actions: methods, resources });
+        }
+        let gone = before.iter().filter(|id| body.del.contains(id)).count();
+        counts.added.store(added.len(), Ordering::Relaxed);
+        counts.taken.store(gone, Ordering::Relaxed);
+        if added.len() + gone > 0 {
+            *grants = Some(SHAPE.replaced(grants.as_deref().unwrap_or_default(), &new, "add_dev_ids")?);
+        }
         Ok(())
     })))
 }

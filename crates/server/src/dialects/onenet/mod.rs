@@ -1,15 +1,20 @@
 //! OneNET (heclouds): `/keys`, as `docs/dialects/onenet.md` describes it.
 
 mod create;
+mod delete;
+mod devices;
 mod error;
+mod list;
 mod map;
+mod query;
 mod update;
 mod wire;
 
 use axum::Router;
 use axum::response::Response;
-use axum::routing::{post, put};
-use keywright_control::Caller;
+use axum::routing::get;
+use keywright_control::{Caller, Error};
+use keywright_model::signing::onenet_token::parse_token;
 
 use self::error::Refusal;
 use super::Wire;
@@ -22,16 +27,27 @@ pub(super) const WIRE: &str = "onenet";
 pub(super) fn router() -> Router<Wire> {
     let unknown = async || Refusal::unknown_call();
     Router::new()
-        .route("/keys", post(create::answer))
-        .route("/keys/{key}", put(update::answer))
+        .route("/keys", get(list::answer).post(create::answer))
+        .route("/keys/{key}", get(list::answer_one).put(update::answer).delete(delete::answer))
+        .route("/keys/{key}/devices", get(devices::answer).put(devices::answer_change))
         .method_not_allowed_fallback(unknown)
         .fallback(unknown)
 }
 
-/// The caller, from `api-key`.
+/// The caller, from `api-key`, or else from the signed token of the vendor's secure mode.
 async fn caller(wire: &Wire, incoming: &Incoming) -> Result<Caller, Refusal> {
-    let credential = incoming.credential("api-key").ok_or(Refusal::auth_failed())?;
-    Ok(wire.authenticate(incoming, &credential, None).await?)
+    if let Some(credential) = incoming.credential("api-key") {
+        return Ok(wire.authenticate(incoming, &credential, None).await?);
+    }
+    let token = incoming.header("authorization").and_then(|text| parse_token(text).ok());
+    let token = token.ok_or(Refusal::auth_failed())?;
+    let now = wire.now().unix_seconds();
+    let check = |secret: &[u8]| token.check(secret, now).is_ok();
+    // That there is no such product is not said.
+    wire.authenticate_signed(incoming, token.access_id(), &check).await.map_err(|error| match error {
+        Error::NotFound(_) => Refusal::auth_failed(),
+        error => error.into(),
+    })
 }
 
 fn answered(outcome: Result<Response, Refusal>) -> Response {

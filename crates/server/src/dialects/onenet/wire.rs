@@ -66,6 +66,35 @@ pub(super) fn read(body: &[u8]) -> Result<KeyBody, Refusal> {
     Ok(body)
 }
 
+/// Which devices a key shall name from now on, and which no longer.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct DevicesBody {
+    pub(super) add: Vec<String>,
+    pub(super) del: Vec<String>,
+}
+
+/// Reads the body of a change of devices. A list that is left out is empty.
+pub(super) fn read_devices(body: &[u8]) -> Result<DevicesBody, Refusal> {
+    let value = json::read(body).map_err(|_| Refusal::invalid_json())?;
+    let Value::Object(map) = value else { return Err(Refusal::invalid_json()) };
+    let mut faults = Faults::new();
+    let mut ids = |name: &str| {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let read = |value: &Value| value.as_array()?.iter().map(text).collect::<Option<Vec<_>>>();
+        match given(&map, name).map(read) {
+            None => Vec::new(),
+            Some(Some(ids)) => ids,
+            Some(None) => {
+                fault::<()>(&mut faults, &format!("/{name}"), "must be a list of strings");
+                Vec::new()
+            }
+        }
+    };
+    let body = DevicesBody { add: ids("add_dev_ids"), del: ids("del_dev_ids") };
+    faults.into_result()?;
+    Ok(body)
+}
+
 fn key_body(map: &Map<String, Value>, faults: &mut Faults) -> KeyBody {
     let title = match given(map, "title") {
         None => None,
