@@ -67,11 +67,11 @@ impl Refusal {
         Self { retry_after: Some(retry_after_seconds), ..refusal }
     }
 
-    fn not_allowed() -> Self {
+    pub(super) fn not_allowed() -> Self {
         Self::new(StatusCode::FORBIDDEN, &json!({"authorization": "Operation not allowed"}))
     }
 
-    fn internal() -> Self {
+    pub(super) fn internal() -> Self {
         Self::json(StatusCode::INTERNAL_SERVER_ERROR, "Internal server error")
     }
 

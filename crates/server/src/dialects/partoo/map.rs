@@ -1,5 +1,6 @@
 //! Partoo's key and ours: the permissions are the actions of a grant on `**`, an expiry is the end of its day in UTC.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use keywright_control::keys::{KeyEdit, KeyRecord, SetFields};
@@ -12,7 +13,8 @@ use keywright_model::key::{Key, Rights};
 use keywright_model::time::Timestamp;
 use serde_json::{Map, Value};
 
-use super::user::User;
+use super::people::{People, User};
+use super::seen::{Seen, Unseen};
 use super::wire::{ApiKey, KeyBody, Restriction, Said};
 use crate::dialects::fields::{DESCRIPTION_MAX, NAME_MAX, printable, rfc3339};
 use crate::dialects::grants::Shape;
@@ -70,16 +72,19 @@ pub(super) fn new_key(
 }
 
 /// The change that an update asks for: the fields that the body has.
-pub(super) fn edit(body: KeyBody, now: Timestamp) -> Result<KeyEdit, Faults> {
+pub(super) fn edit(body: KeyBody, seen: Seen, now: Timestamp) -> Result<KeyEdit, Faults> {
     let fields = fields(body, now)?;
-    let set: SetFields = Arc::new(move |draft: &mut KeyDraft, _: &Key| set(draft, &fields));
+    let set: SetFields = Arc::new(move |draft: &mut KeyDraft, key: &Key| {
+        seen.check(key).map_err(Unseen::fault)?;
+        set(draft, &fields)
+    });
     Ok(KeyEdit::Set(set))
 }
 
 fn set(draft: &mut KeyDraft, fields: &Fields) -> Result<(), Faults> {
     let spec = &mut draft.spec;
     let Rights::Api { grants } = &mut spec.rights else {
-        return Err(Faults::one("/id", "management_key", "Names a key that this API does not manage."));
+        return Err(Unseen::Management.fault());
     };
     if let Some(permissions) = &fields.permissions {
         set_permissions(grants, permissions)?;
@@ -210,40 +215,46 @@ fn granted(names: &[String], faults: &mut Faults) -> Vec<Grant> {
     }
 }
 
-/// The key as this wire shows it.
-pub(super) fn shown(record: &KeyRecord, user: User) -> ApiKey {
+/// The key as this wire shows it, with only those permissions that its owner has unless all of them are asked for.
+pub(super) fn shown(record: &KeyRecord, people: &People, all_permissions: bool) -> ApiKey {
     let key = &record.key;
+    let owner = people.owner.as_ref();
     let grants = match &key.spec.rights {
         Rights::Api { grants } => grants.as_deref(),
         Rights::Management { .. } => None,
     };
+    let end = key.revocation.as_ref();
     let last_used = record.view.get("last_used_at").and_then(Value::as_str);
     ApiKey {
         id: key.number,
         label: key.spec.name.clone(),
         description: key.spec.description.clone().unwrap_or_default(),
-        user_id: user.id,
-        user_name: user.name,
-        user_type: user.kind,
-        disabled: key.revocation.is_some() || !key.spec.enabled,
+        user_id: owner.map(|owner| owner.id.clone()),
+        user_name: owner.and_then(|owner| owner.name.clone()),
+        user_type: owner.map_or("bot", |owner| owner.kind),
+        disabled: end.is_some() || !key.spec.enabled,
         expiration_date: key.spec.expires_at.map(day),
         last_used_at: last_used.and_then(|text| text.parse().ok()).map(stamp),
         created_by: key.meta.created_by.to_string(),
-        created_by_name: user.created_by_name,
+        created_by_name: people.created_by_name.clone(),
         created_at: stamp(key.meta.created_at),
-        revoked_by: key.revocation.as_ref().map(|end| end.by.to_string()),
-        revoked_at: key.revocation.as_ref().map(|end| stamp(end.at)),
+        revoked_by: end.map(|end| end.by.to_string()),
+        revoked_by_name: people.revoked_by_name.clone(),
+        revoked_at: end.map(|end| stamp(end.at)),
         ip_whitelist: key.spec.ip_allowlist.iter().flatten().map(ToString::to_string).collect(),
         has_restricted_permissions: grants.is_some(),
-        permissions: permissions(grants.unwrap_or_default()),
+        permissions: permissions(grants.unwrap_or_default(), owner.filter(|_| !all_permissions)),
         secret: None,
     }
 }
 
-fn permissions(grants: &[Grant]) -> Vec<String> {
+fn permissions(grants: &[Grant], limited_by: Option<&User>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    for action in SHAPE.divide(grants).shown.iter().flat_map(|grant| &grant.actions) {
-        if !names.iter().any(|name| name == action.as_str()) {
+    let mut known = BTreeSet::new();
+    for pattern in SHAPE.divide(grants).shown.iter().flat_map(|grant| &grant.actions) {
+        // What this wire shows has no wildcard, so it is an action.
+        let Ok(action) = pattern.as_str().parse::<Action>() else { continue };
+        if limited_by.is_none_or(|owner| owner.may(&action)) && known.insert(action.as_str().to_owned()) {
             names.push(action.as_str().to_owned());
         }
     }

@@ -31,7 +31,7 @@ fn with_grants(grants: Value) -> Key {
 
 /// What an update makes of a key's writable state.
 fn after(key: &Key, body: KeyBody) -> Result<KeySpec, Faults> {
-    let KeyEdit::Set(set) = edit(body, now())? else { panic!("sets fields") };
+    let KeyEdit::Set(set) = edit(body, Seen::All, now())? else { panic!("sets fields") };
     let mut draft = KeyDraft { spec: key.spec.clone(), owner: None, reach: None };
     set(&mut draft, key).map(|()| draft.spec)
 }
@@ -53,8 +53,8 @@ fn a_key_is_good_to_the_end_of_its_day_and_tomorrow_at_the_earliest() {
         assert_eq!(faults.as_slice()[0].pointer, "/expiration_date", "{date}");
     }
     let midnight = moment("2026-11-22T00:00:00Z");
-    assert!(edit(expiring("2026-11-22"), midnight).is_err());
-    assert!(edit(expiring("2026-11-22"), midnight.plus_ms(-1)).is_ok());
+    assert!(edit(expiring("2026-11-22"), Seen::All, midnight).is_err());
+    assert!(edit(expiring("2026-11-22"), Seen::All, midnight.plus_ms(-1)).is_ok());
 }
 
 #[test]
@@ -133,5 +133,23 @@ fn only_digits_name_a_key() {
     assert_eq!((number("3245"), number("0")), (Some(3245), Some(0)));
     for text in ["", "+1", "-1", "1.0", "key_1", "4294967296"] {
         assert_eq!(number(text), None, "{text}");
+    }
+}
+
+#[test]
+fn a_key_is_for_administrators_and_its_owner_only() {
+    let (person, other) = (PrincipalId::new(1, 9), PrincipalId::new(1, 8));
+    let owned = Key { spec: KeySpec { owner: Some(person), ..key().spec }, ..key() };
+    let admin = serde_json::from_str(r#"{"actions":["*"],"orgs":["*"],"keyspaces":["*"]}"#).unwrap();
+    let rights = Rights::Management { admin, grantable: vec![] };
+    let management = Key { spec: KeySpec { rights, owner: Some(person), ..key().spec }, ..key() };
+    for (seen, of_nobody, of_person) in [
+        (Seen::All, Ok(()), Ok(())),
+        (Seen::OwnedBy(person), Err(Unseen::NotTheirs), Ok(())),
+        (Seen::OwnedBy(other), Err(Unseen::NotTheirs), Err(Unseen::NotTheirs)),
+        (Seen::None, Err(Unseen::NotTheirs), Err(Unseen::NotTheirs)),
+    ] {
+        assert_eq!((seen.check(&key()), seen.check(&owned)), (of_nobody, of_person), "{seen:?}");
+        assert_eq!(seen.check(&management), Err(Unseen::Management), "{seen:?}");
     }
 }

@@ -2,16 +2,21 @@
 
 mod create;
 mod error;
+mod list;
 mod map;
+mod people;
+mod query;
+mod read;
+mod revoke;
+mod seen;
 mod update;
-mod user;
 mod wire;
 
 use std::time::Duration;
 
 use axum::Router;
 use axum::response::Response;
-use axum::routing::{post, put};
+use axum::routing::{get, post};
 use keywright_control::Caller;
 
 use self::error::Refusal;
@@ -28,20 +33,26 @@ pub(super) const LIMIT: Limit = Limit { requests: 300, window: Duration::from_mi
 /// Its calls. One that is not there is refused in the vendor's envelope, too.
 pub(super) fn router() -> Router<Wire> {
     Router::new()
-        .route("/v2/api_keys", post(create::answer))
-        .route("/v2/api_keys/{key_id}", put(update::answer))
+        .route("/v2/api_keys", get(list::answer).post(create::answer))
+        .route("/v2/api_keys/{key_id}", get(read::answer).put(update::answer))
+        .route("/v2/api_keys/revoke/{key_id}", post(revoke::answer))
         .method_not_allowed_fallback(async || Refusal::method_not_allowed())
         .fallback(async || Refusal::not_found())
 }
 
-/// The caller, from `x-APIKey`, of a body that says it is JSON.
+/// The caller, from `x-APIKey`.
 async fn caller(wire: &Wire, incoming: &Incoming) -> Result<Caller, Refusal> {
     let credential = incoming.credential("x-apikey").ok_or(Refusal::unauthenticated())?;
     let caller = wire.authenticate(incoming, &credential, None).await?;
     wire.paced(caller.org().bits(), "").map_err(|_| Refusal::too_many(LIMIT.window.as_secs()))?;
+    Ok(caller)
+}
+
+/// Refuses a body that does not say it is JSON.
+fn says_json(incoming: &Incoming) -> Result<(), Refusal> {
     let media_type = incoming.header("content-type").and_then(|text| text.split(';').next()).map(str::trim);
     match media_type {
-        Some(json) if json.eq_ignore_ascii_case("application/json") => Ok(caller),
+        Some(json) if json.eq_ignore_ascii_case("application/json") => Ok(()),
         _ => Err(Refusal::unsupported_media_type()),
     }
 }

@@ -69,8 +69,7 @@ pub(super) struct ApiKey {
     pub(super) user_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) user_name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) user_type: Option<&'static str>,
+    pub(super) user_type: &'static str,
     pub(super) disabled: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) expiration_date: Option<String>,
@@ -83,6 +82,8 @@ pub(super) struct ApiKey {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) revoked_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) revoked_by_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) revoked_at: Option<String>,
     pub(super) ip_whitelist: Vec<String>,
     pub(super) has_restricted_permissions: bool,
@@ -91,6 +92,16 @@ pub(super) struct ApiKey {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[serde(rename = "api_key")]
     pub(super) secret: Option<String>,
+}
+
+/// A page of keys.
+#[derive(Debug, Serialize)]
+pub(super) struct KeyPage {
+    pub(super) page: u32,
+    pub(super) max_page: u64,
+    pub(super) count: u64,
+    #[serde(rename = "api_keys")]
+    pub(super) items: Vec<ApiKey>,
 }
 
 const MISSING: &str = "Missing data for required field.";
@@ -167,9 +178,12 @@ fn texts(value: &Value) -> Option<Vec<String>> {
     value.as_array()?.iter().map(text).collect()
 }
 
-/// An answer with a key in it.
-pub(super) fn answer(status: StatusCode, key: &ApiKey) -> Response {
-    json_answer(status, serde_json::to_string(key).unwrap_or_default())
+/// An answer.
+pub(super) fn answer(status: StatusCode, body: &impl Serialize) -> Response {
+    match serde_json::to_string(body) {
+        Ok(text) => json_answer(status, text),
+        Err(_) => Refusal::internal().into_answer(),
+    }
 }
 
 /// An answer in JSON.
