@@ -7,6 +7,7 @@ use keywright_model::change::NounRef;
 use keywright_model::id::{KeyId, KeyspaceId, OrgId};
 use keywright_model::key::{Key, Rights};
 use keywright_model::noun::{Keyspace, Org, Principal, Role};
+use keywright_model::revision::Version;
 use keywright_model::view::Names;
 use keywright_store::{Lookup, Noun};
 
@@ -150,6 +151,14 @@ pub(crate) struct Surroundings {
 }
 
 impl Surroundings {
+    /// The nouns that these are, as they were read.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = (NounRef, Version)> {
+        let keyspace = (NounRef::Keyspace(self.keyspace.id), self.keyspace.meta.version);
+        let owner = self.owner.iter().map(|owner| (NounRef::Principal(owner.id), owner.meta.version));
+        let roles = self.roles.values().map(|role| (NounRef::Role(role.id), role.meta.version));
+        std::iter::once(keyspace).chain(owner).chain(roles)
+    }
+
     /// Takes what was read earlier where it was read twice, so that both sides of a change are judged by one reading.
     pub(crate) fn judged_with(mut self, earlier: &Self) -> Self {
         self.keyspace = earlier.keyspace.clone();

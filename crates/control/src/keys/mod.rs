@@ -258,14 +258,7 @@ impl Control {
 
 /// The versions that a key's rights were judged by.
 pub(crate) fn rests_on(around: &Surroundings) -> Vec<Expect> {
-    let mut expect =
-        vec![Expect::Version(NounRef::Keyspace(around.keyspace.id), around.keyspace.meta.version)];
-    expect.extend(
-        around.owner.iter().map(|owner| Expect::Version(NounRef::Principal(owner.id), owner.meta.version)),
-    );
-    expect
-        .extend(around.roles.values().map(|role| Expect::Version(NounRef::Role(role.id), role.meta.version)));
-    expect
+    around.versions().map(|(noun, version)| Expect::Version(noun, version)).collect()
 }
 
 /// Adds a secret as the current one. When there are too many, the oldest that has ended is let go; one that still counts

@@ -8,9 +8,9 @@ use keywright_model::change::NounRef;
 use keywright_model::document::{KeyDraft, OwnerDraft, ReachDraft};
 use keywright_model::fault::Faults;
 use keywright_model::grant::{ActionPattern, Effect, Grant, ResourcePattern};
-use keywright_model::id::{KeyspaceId, OrgId};
+use keywright_model::id::{KeyspaceId, OrgId, PrincipalId, RoleId};
 use keywright_model::key::{Key, KeySpec, Rights};
-use keywright_model::noun::{Keyspace, Meta, Org, Principal, PrincipalKind, PrincipalSpec};
+use keywright_model::noun::{Keyspace, Meta, Org, Principal, PrincipalKind, PrincipalSpec, Role};
 use keywright_model::time::Timestamp;
 use keywright_model::view::Names;
 use keywright_store::{Lookup, Noun};
@@ -26,6 +26,26 @@ pub(crate) struct Resolved {
     pub(crate) around: Surroundings,
     /// An owner that was named and does not exist yet: made by the same write.
     pub(crate) new_owner: Option<Principal>,
+}
+
+/// What the rights of some keys rest on.
+#[derive(Default)]
+pub(crate) struct ReadAround {
+    orgs: BTreeMap<OrgId, Org>,
+    keyspaces: BTreeMap<KeyspaceId, Keyspace>,
+    owners: BTreeMap<PrincipalId, Principal>,
+    roles: BTreeMap<RoleId, Role>,
+}
+
+impl ReadAround {
+    /// What one of the keys' rights rest on.
+    pub(crate) fn around(&self, key: &Key) -> Option<Surroundings> {
+        let keyspace = self.keyspaces.get(&key.keyspace)?.clone();
+        let owner = key.spec.owner.and_then(|id| self.owners.get(&id)).cloned();
+        let ids = key.spec.roles.iter().chain(owner.iter().flat_map(|owner| &owner.spec.roles));
+        let roles = ids.filter_map(|id| Some((*id, self.roles.get(id)?.clone()))).collect();
+        Some(Surroundings { keyspace, owner, roles })
+    }
 }
 
 impl Control {
@@ -84,7 +104,7 @@ impl Control {
     fn new_principal(&self, caller: &Caller, external_id: String) -> Principal {
         let now = self.clock.now();
         Principal {
-            id: keywright_model::id::PrincipalId::new(now.unix_ms(), self.random_bits()),
+            id: PrincipalId::new(now.unix_ms(), self.random_bits()),
             org: caller.org,
             spec: PrincipalSpec {
                 external_id: Some(external_id),
@@ -130,26 +150,50 @@ impl Control {
         refs.extend(org.map(NounRef::Org));
         refs.extend(spec.owner.map(NounRef::Principal));
         refs.extend(spec.roles.iter().copied().map(NounRef::Role));
-        let (mut found, mut home, mut owner, mut roles) = (None, None, None, BTreeMap::new());
-        for noun in self.store.nouns(&refs).await?.into_iter().flatten() {
+        let mut read = self.read_around(&refs).await?;
+        let found = read.keyspaces.remove(&keyspace);
+        let keyspace =
+            found.ok_or_else(|| Error::internal("a key refers to a keyspace that is not there"))?;
+        let owner = spec.owner.and_then(|id| read.owners.remove(&id));
+        let home = org.and_then(|id| read.orgs.remove(&id));
+        Ok((Surroundings { keyspace, owner, roles: read.roles }, home))
+    }
+
+    /// Reads what the rights of many keys rest on: two round trips, however many they are.
+    pub(crate) async fn surroundings_of(&self, keys: &[&Key]) -> Result<ReadAround, Error> {
+        let mut refs = BTreeSet::new();
+        for key in keys {
+            refs.insert(NounRef::Keyspace(key.keyspace));
+            refs.extend(key.spec.owner.map(NounRef::Principal));
+            refs.extend(key.spec.roles.iter().copied().map(NounRef::Role));
+        }
+        self.read_around(&refs.into_iter().collect::<Vec<_>>()).await
+    }
+
+    /// Reads nouns around keys, and the roles of the owners among them.
+    async fn read_around(&self, refs: &[NounRef]) -> Result<ReadAround, Error> {
+        let mut read = ReadAround::default();
+        if refs.is_empty() {
+            return Ok(read);
+        }
+        for noun in self.store.nouns(refs).await?.into_iter().flatten() {
             match noun {
-                Noun::Keyspace(_) => found = into_keyspace(noun),
-                Noun::Principal(_) => owner = into_principal(noun),
-                Noun::Role(role) => drop(roles.insert(role.id, role)),
-                Noun::Org(org) => home = Some(org),
+                Noun::Keyspace(keyspace) => drop(read.keyspaces.insert(keyspace.id, keyspace)),
+                Noun::Principal(owner) => drop(read.owners.insert(owner.id, owner)),
+                Noun::Role(role) => drop(read.roles.insert(role.id, role)),
+                Noun::Org(org) => drop(read.orgs.insert(org.id, org)),
                 Noun::Plan(_) | Noun::Key(_) => {}
             }
         }
-        let owner_roles = owner.iter().flat_map(|owner| &owner.spec.roles);
-        let missing: Vec<NounRef> =
-            owner_roles.filter(|id| !roles.contains_key(id)).map(|id| NounRef::Role(*id)).collect();
+        let owner_roles = read.owners.values().flat_map(|owner| &owner.spec.roles);
+        let missing: BTreeSet<NounRef> =
+            owner_roles.filter(|id| !read.roles.contains_key(id)).map(|id| NounRef::Role(*id)).collect();
         if !missing.is_empty() {
+            let missing: Vec<NounRef> = missing.into_iter().collect();
             let more = self.store.nouns(&missing).await?.into_iter().flatten().filter_map(into_role);
-            roles.extend(more.map(|role| (role.id, role)));
+            read.roles.extend(more.map(|role| (role.id, role)));
         }
-        let keyspace =
-            found.ok_or_else(|| Error::internal("a key refers to a keyspace that is not there"))?;
-        Ok((Surroundings { keyspace, owner, roles }, home))
+        Ok(read)
     }
 
     async fn check_references(

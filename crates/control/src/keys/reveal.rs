@@ -1,15 +1,20 @@
 //! See a recoverable secret again.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use keywright_model::access::Access;
 use keywright_model::admin::AdminAction;
 use keywright_model::change::NounRef;
-use keywright_model::id::SecretId;
-use keywright_model::key::{Key, KeyKind};
+use keywright_model::id::{KeyId, SecretId};
+use keywright_model::key::{Key, KeyKind, KeySecret};
 use keywright_model::secret::Secret;
-use keywright_store::{Commit, Expect};
+use keywright_store::Expect;
 
 use super::{KeyRef, rests_on};
 use crate::caller::Who;
+use crate::lookup::into_key;
 use crate::rights::{Held, check_holds_all, within};
 use crate::write::{Answer, Decision, Plan, WriteOptions};
 use crate::{Caller, Control, Error};
@@ -69,64 +74,89 @@ impl Control {
 
     /// The current secrets of keys that a wire's own answer shows, where their keyspaces keep them recoverable and the
     /// caller may see them: `None` for every other. However many they are, it is one entry of the audit, and without that
-    /// entry nothing is shown.
+    /// entry nothing is shown. What the answer rests on is read in a fixed number of round trips, and tested again with it.
     pub async fn reveal_current(&self, caller: &Caller, keys: &[&Key]) -> Result<Vec<Option<Secret>>, Error> {
-        let mut shown = Vec::with_capacity(keys.len());
-        for key in keys {
-            shown.push(self.revealed(caller, key).await?);
+        let may = |key: &Key| caller.may_in(AdminAction::KeysReveal, Some(key.keyspace));
+        let kept = keys.iter().filter(|key| kept_secret(key).is_some() && may(key));
+        let refs: Vec<NounRef> = kept.map(|key| NounRef::Key(key.id)).collect();
+        if refs.is_empty() {
+            return Ok(vec![None; keys.len()]);
         }
-        let mut revealed =
-            keys.iter().zip(&shown).filter(|(_, secret)| secret.is_some()).map(|(key, _)| *key);
-        let Some(first) = revealed.next() else { return Ok(shown) };
-        let subject = match revealed.next() {
-            None => NounRef::Key(first.id),
-            Some(second)
-                if revealed.all(|key| key.keyspace == first.keyspace)
-                    && second.keyspace == first.keyspace =>
-            {
-                NounRef::Keyspace(first.keyspace)
-            }
-            Some(_) => NounRef::Org(first.org),
+        let found = Mutex::new(BTreeMap::new());
+        let decide = async |caller: Caller| {
+            let (secrets, decision) = self.decide_reveals(&caller, &refs).await?;
+            *found.lock().unwrap_or_else(PoisonError::into_inner) = secrets;
+            Ok(decision)
         };
-        self.store
-            .commit(Commit {
-                expect: caller.expect.clone(),
-                changes: Vec::new(),
-                audit: self.audit_context(caller, REVEAL, subject),
-                idempotency: None,
-                wrapped_keys: Vec::new(),
-            })
-            .await?;
-        Ok(shown)
+        // It changes nothing that a verifier would have to apply.
+        let options = WriteOptions { wait: Some(Duration::ZERO), ..WriteOptions::default() };
+        self.write(caller, &options, decide, async |_| Ok(())).await?.done()?;
+        let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(keys.iter().map(|key| found.get(&key.id).cloned()).collect())
     }
 
-    async fn revealed(&self, caller: &Caller, key: &Key) -> Result<Option<Secret>, Error> {
-        let kept = key.current_secret().filter(|secret| secret.recoverable);
-        let Some(current) = kept.filter(|_| caller.may_in(AdminAction::KeysReveal, Some(key.keyspace)))
-        else {
-            return Ok(None);
-        };
-        if !hands_out_all(caller, key) {
-            let around = self.surroundings(key.keyspace, &key.spec).await?;
-            match check_holds_all(caller, Held { key, around: &around }) {
-                Ok(()) => {}
-                Err(Error::BeyondGrantable { .. } | Error::Forbidden { .. } | Error::TooComplex) => {
-                    return Ok(None);
+    async fn decide_reveals(
+        &self,
+        caller: &Caller,
+        refs: &[NounRef],
+    ) -> Result<(BTreeMap<KeyId, Secret>, Decision), Error> {
+        // Read anew: another write may have come in between, and with it another secret or other rights.
+        let mut keys: Vec<Key> =
+            self.store.nouns(refs).await?.into_iter().flatten().filter_map(into_key).collect();
+        keys.retain(|key| {
+            let there = key.org == caller.org && key.deleted_at.is_none() && caller.reaches(key.keyspace);
+            there && caller.may_in(AdminAction::KeysReveal, Some(key.keyspace))
+        });
+        let hands_out_all = hands_out_all(caller);
+        // Whoever may hand out everything holds all access of every API key, whatever that rests on.
+        let is_free = |key: &Key| hands_out_all && key.spec.rights.kind() == KeyKind::Api;
+        let judged: Vec<&Key> = keys.iter().filter(|key| !is_free(key)).collect();
+        let read = self.surroundings_of(&judged).await?;
+        let (mut secrets, mut rests, mut homes) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        for key in &keys {
+            if !is_free(key) {
+                let Some(around) = read.around(key) else { continue };
+                if check_holds_all(caller, Held { key, around: &around }).is_err() {
+                    continue;
                 }
-                Err(error) => return Err(error),
+                rests.extend(around.versions());
+            }
+            if let Some(secret) = kept_secret(key).and_then(|kept| self.vault.reveal(key, kept)) {
+                rests.insert(NounRef::Key(key.id), key.meta.version);
+                homes.insert(key.keyspace);
+                secrets.insert(key.id, secret);
             }
         }
-        Ok(self.vault.reveal(key, current))
+        let subject = match (secrets.len(), homes.len()) {
+            (1, _) => secrets.keys().next().map(|id| NounRef::Key(*id)),
+            (_, 1) => homes.first().map(|id| NounRef::Keyspace(*id)),
+            _ => None,
+        };
+        let decision = Decision {
+            shown: None,
+            verb: REVEAL,
+            subject: subject.unwrap_or(NounRef::Org(caller.org)),
+            expect: rests.into_iter().map(|(noun, version)| Expect::Version(noun, version)).collect(),
+            changes: Vec::new(),
+            wrapped_keys: Vec::new(),
+            // One stands for all: with none there is nothing to tell the audit.
+            secret: secrets.values().next().cloned(),
+            takes_away: false,
+            plan: Plan::default(),
+        };
+        Ok((secrets, decision))
     }
 }
 
+/// The current secret of a key, if its keyspace kept it to be shown again.
+fn kept_secret(key: &Key) -> Option<&KeySecret> {
+    key.current_secret().filter(|secret| secret.recoverable)
+}
+
 /// Whether the caller may hand out whatever an API key can hold, so that what its rights rest on need not be read.
-fn hands_out_all(caller: &Caller, key: &Key) -> bool {
+fn hands_out_all(caller: &Caller) -> bool {
     match &caller.who {
         Who::Root => true,
-        Who::Key { grantable, .. } => {
-            key.spec.rights.kind() == KeyKind::Api
-                && within(&Access::nothing(), &Access::everything(), grantable).is_ok()
-        }
+        Who::Key { grantable, .. } => within(&Access::nothing(), &Access::everything(), grantable).is_ok(),
     }
 }

@@ -19,6 +19,7 @@ mod nouns;
 mod policies;
 mod quotas;
 mod reach;
+mod reveals;
 mod secrets;
 mod setup;
 mod tenants;
