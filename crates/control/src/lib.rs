@@ -73,6 +73,7 @@ pub struct Inner {
     settings: Settings,
     incarnation: tokio::sync::OnceCell<keywright_model::revision::Incarnation>,
     in_progress: write::InProgress,
+    moments: reads::Moments,
     /// Held by the one write that is run again after others came in between; see [`mod@write`].
     contended: tokio::sync::Mutex<()>,
     argon2: deferred::Workers,
@@ -93,6 +94,7 @@ impl Control {
             settings,
             incarnation,
             in_progress,
+            moments: reads::Moments::default(),
             contended: tokio::sync::Mutex::new(()),
             argon2,
         }))

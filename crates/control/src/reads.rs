@@ -1,9 +1,12 @@
 //! What callers can see besides nouns: themselves, the audit, how far a write has come, whether the store answers.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use keywright_model::admin::AdminAction;
 use keywright_model::change::NounRef;
 use keywright_model::noun::Actor;
-use keywright_model::revision::RevisionToken;
+use keywright_model::revision::{Revision, RevisionToken};
 use keywright_model::time::Timestamp;
 use keywright_store::audit::AuditEntry;
 use keywright_store::{AuditQuery, Page};
@@ -21,6 +24,31 @@ pub struct RevisionStatus {
     pub enforced: bool,
     /// How many verifiers do not yet.
     pub missing: u64,
+    /// Since when every verifier does, at the latest: when this node first saw it.
+    pub since: Option<Timestamp>,
+}
+
+/// How many moments are remembered.
+const MOMENTS_MAX: usize = 4_096;
+
+/// When writes were first seen to be enforced. Bounded: of older writes is known that they were enforced when the oldest
+/// that is remembered was.
+#[derive(Debug, Default)]
+pub(crate) struct Moments(Mutex<BTreeMap<Revision, Timestamp>>);
+
+impl Moments {
+    /// Notes that a write is enforced, and says since when at the latest. A newer one that is enforced has all before it.
+    pub(crate) fn seen(&self, revision: Revision, now: Timestamp) -> Timestamp {
+        let mut moments = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, at)) = moments.range(revision..).next() {
+            return *at;
+        }
+        moments.insert(revision, now);
+        if moments.len() > MOMENTS_MAX {
+            moments.pop_first();
+        }
+        now
+    }
 }
 
 /// Which audit entries, newest first.
@@ -51,11 +79,9 @@ impl Control {
         view.insert("org".to_owned(), json!(names.org(caller.org)));
         let key = match &caller.who {
             Who::Root => Value::Null,
-            Who::Key { key, .. } => Value::Object(
-                self.record(caller, std::sync::Arc::clone(key), &std::collections::BTreeMap::new())
-                    .await?
-                    .view,
-            ),
+            Who::Key { key, .. } => {
+                Value::Object(self.record(caller, std::sync::Arc::clone(key), &BTreeMap::new()).await?.view)
+            }
         };
         view.insert("key".to_owned(), key);
         Ok(view)
@@ -86,12 +112,32 @@ impl Control {
             return Err(Error::NotFound("revision"));
         }
         let enforced = self.applied.revision() >= token.revision;
-        Ok(RevisionStatus { revision: token, enforced, missing: u64::from(!enforced) })
+        let since = enforced.then(|| self.moments.seen(token.revision, self.clock.now()));
+        Ok(RevisionStatus { revision: token, enforced, missing: u64::from(!enforced), since })
     }
 
     /// Whether the store answers.
     pub async fn ready(&self) -> Result<(), Error> {
         self.store.head().await?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_is_enforced_since_it_or_a_later_one_was_first_seen_to_be() {
+        let (moments, at) = (Moments::default(), Timestamp::from_unix_ms);
+        assert_eq!(moments.seen(Revision(5), at(10)), at(10));
+        assert_eq!(moments.seen(Revision(5), at(20)), at(10));
+        assert_eq!(moments.seen(Revision(3), at(30)), at(10), "what came before was enforced with it");
+        assert_eq!(moments.seen(Revision(6), at(40)), at(40));
+        for revision in 7..20_000 {
+            moments.seen(Revision(revision), at(50));
+        }
+        assert_eq!(moments.0.lock().unwrap().len(), MOMENTS_MAX);
+        assert_eq!(moments.seen(Revision(5), at(60)), at(50), "the oldest that is remembered is a bound");
     }
 }

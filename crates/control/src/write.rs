@@ -323,6 +323,9 @@ impl Control {
         let wait = options.wait.unwrap_or(self.settings.enforce_timeout);
         let wait = if takes_away { wait } else { wait.min(GIVING_WAIT) };
         let all = self.applied.wait_for(revision, wait).await.is_ok();
+        if all {
+            self.moments.seen(revision, self.clock.now());
+        }
         let enforced = if all { Enforced::All } else { Enforced::Pending { takes_away } };
         let value = value(outcome).await?;
         Ok(Answer::Done(Done { value, revision: self.token(revision).await?, enforced, replayed }))

@@ -472,11 +472,13 @@ fn answers() -> Schemas {
         (
             "RevisionStatus",
             open(object(
-                &["revision", "enforced", "missing"],
+                &["revision", "enforced", "missing", "enforced_since", "enforced_at_latest"],
                 [
                     ("revision", text()),
                     ("enforced", json!({"type": "string", "enum": ["all", "pending"]})),
                     ("missing", json!({"type": "integer"})),
+                    ("enforced_since", or_null(time())),
+                    ("enforced_at_latest", or_null(time())),
                 ],
             )),
         ),

@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_grants(permissions: &[Permission], expected: &serde_json::Value) {
+    fn check_grants(permissions: &[Permission], expected: &Value) {
         assert_eq!(&json!(grants(permissions).unwrap()), expected);
     }
 

@@ -72,6 +72,11 @@ async fn a_preference_is_kept_to_and_said() {
     let revision = reply.header("keywright-revision");
     let status = app.root("GET", &format!("/v1/revisions/{revision}"), Value::Null).await.json();
     assert_eq!((&status["enforced"], &status["missing"]), (&json!("all"), &json!(0)));
+    let answered_at = status["enforced_since"].clone();
+    assert!(answered_at.is_string(), "{status}");
+    app.node.clock.advance_seconds(60);
+    let later = app.root("GET", &format!("/v1/revisions/{revision}"), Value::Null).await.json();
+    assert_eq!(later["enforced_since"], answered_at, "since then, not since it was asked");
     check(&app.root("GET", "/v1/revisions/nonsense", Value::Null).await, 404, "not_found");
 }
 
