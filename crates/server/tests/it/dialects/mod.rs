@@ -3,6 +3,7 @@
 mod gjirafa;
 mod onenet;
 mod partoo;
+mod partoo_openapi;
 mod replay;
 mod schema;
 mod sdk;
