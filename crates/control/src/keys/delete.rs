@@ -3,7 +3,7 @@
 use keywright_model::admin::AdminAction;
 use keywright_model::key::{Key, Revocation, UNDELETE_SECONDS};
 
-use super::{KeyRecord, KeyRef};
+use super::{KeyRecord, KeyRef, KeyRule};
 use crate::write::{Answer, Decision, WriteOptions};
 use crate::{Caller, Control, Error};
 
@@ -15,7 +15,18 @@ impl Control {
         key: &KeyRef,
         options: &WriteOptions,
     ) -> Result<Answer<()>, Error> {
-        let decide = async |caller: Caller| self.decide_delete(&caller, key, options).await;
+        self.delete_key_where(caller, key, &|_| Ok(()), options).await
+    }
+
+    /// The same, of a key that a wire's own rule lets go.
+    pub async fn delete_key_where(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        rule: KeyRule<'_>,
+        options: &WriteOptions,
+    ) -> Result<Answer<()>, Error> {
+        let decide = async |caller: Caller| self.decide_delete(&caller, key, rule, options).await;
         self.write(caller, options, decide, async |_| Ok(())).await
     }
 
@@ -23,10 +34,12 @@ impl Control {
         &self,
         caller: &Caller,
         key: &KeyRef,
+        rule: KeyRule<'_>,
         options: &WriteOptions,
     ) -> Result<Decision, Error> {
         let before = self.load_for(caller, key, AdminAction::KeysDelete).await?;
         before.check_version(options)?;
+        rule(&before.key)?;
         let now = self.clock.now();
         let end = Revocation { at: now, by: caller.actor(), reason: None };
         let next = before.next(caller, now);

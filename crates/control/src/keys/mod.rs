@@ -1,5 +1,6 @@
 //! The verbs of keys, one file each, and what they share: finding a key, what surrounds it, showing it.
 
+mod bind;
 mod create;
 mod delete;
 mod list;
@@ -30,6 +31,7 @@ use crate::rights::{Held, takes_away};
 use crate::write::{Decision, Outcome, Plan, Shown, WriteOptions};
 use crate::{Caller, Control, Error};
 
+pub use bind::Binding;
 pub use create::{NewKey, NewSecret};
 pub use list::{Can, KeyList, KeyPage, NumberedPage};
 pub use owner::Owner;
@@ -70,6 +72,9 @@ pub enum KeyRef {
     /// By one of its secrets.
     Secret(Secret),
 }
+
+/// A rule of a wire about the key that a write is about, tested inside the write.
+pub type KeyRule<'a> = &'a (dyn Fn(&Key) -> Result<(), Error> + Sync);
 
 /// A key with all that its rights rest on.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use keywright_model::key::{Key, Revocation};
 use keywright_model::secret::Secret;
 use keywright_store::Lookup;
 
-use super::{KeyRecord, KeyRef, LoadedKey};
+use super::{KeyRecord, KeyRef, KeyRule, LoadedKey};
 use crate::caller::{Who, unauthenticated};
 use crate::rights::{Held, check_gain, check_holds_all};
 use crate::write::{Answer, Decision, WriteOptions};
@@ -88,20 +88,33 @@ impl Control {
         enabled: bool,
         options: &WriteOptions,
     ) -> Result<Answer<KeyRecord>, Error> {
-        let decide = async |caller: Caller| self.decide_enabled(&caller, key, enabled, options).await;
+        self.set_key_enabled_where(caller, key, enabled, &|_| Ok(()), options).await
+    }
+
+    /// The same, of a key that a wire's own rule lets be switched.
+    pub async fn set_key_enabled_where(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+        enabled: bool,
+        rule: KeyRule<'_>,
+        options: &WriteOptions,
+    ) -> Result<Answer<KeyRecord>, Error> {
+        let decide = async |caller: Caller| self.decide_enabled((&caller, options), key, enabled, rule).await;
         self.write(caller, options, decide, async |outcome| self.written_key(caller, &outcome).await).await
     }
 
     async fn decide_enabled(
         &self,
-        caller: &Caller,
+        (caller, options): (&Caller, &WriteOptions),
         key: &KeyRef,
         enabled: bool,
-        options: &WriteOptions,
+        rule: KeyRule<'_>,
     ) -> Result<Decision, Error> {
         let before = self.load_for(caller, key, AdminAction::KeysDisable).await?;
         before.check_version(options)?;
         before.require_live()?;
+        rule(&before.key)?;
         let now = self.clock.now();
         let mut after = before.next(caller, now);
         after.spec.enabled = enabled;

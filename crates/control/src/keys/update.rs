@@ -10,7 +10,7 @@ use keywright_model::key::{Key, KeySpec, Rights};
 use keywright_model::view::key_view;
 
 use super::resolve::Resolved;
-use super::{KeyRecord, KeyRef, LoadedKey};
+use super::{KeyRecord, KeyRef, KeyRule, LoadedKey};
 use crate::rights::{Held, check_gain};
 use crate::write::{Answer, Decision, WriteOptions};
 use crate::{Caller, Control, Error};
@@ -45,20 +45,23 @@ impl Control {
         edit: &KeyEdit,
         options: &WriteOptions,
     ) -> Result<Answer<KeyRecord>, Error> {
-        let decide = async |caller: Caller| self.decide_update(&caller, key, edit, options).await;
+        let decide =
+            async |caller: Caller| self.decide_update(&caller, key, edit, &|_| Ok(()), options).await;
         self.write(caller, options, decide, async |outcome| self.written_key(caller, &outcome).await).await
     }
 
-    async fn decide_update(
+    pub(super) async fn decide_update(
         &self,
         caller: &Caller,
         key: &KeyRef,
         edit: &KeyEdit,
+        rule: KeyRule<'_>,
         options: &WriteOptions,
     ) -> Result<Decision, Error> {
         let before = self.load_for(caller, key, AdminAction::KeysUpdate).await?;
         before.check_version(options)?;
         before.require_live()?;
+        rule(&before.key)?;
         let draft = self.edited_draft(caller, &before, edit).await?;
         let Resolved { spec, around, new_owner } =
             self.resolve(caller, draft, &before.around.keyspace, Some(&before)).await?;

@@ -88,7 +88,7 @@ pub fn router(dialect: Dialect, state: ServerState, entropy: Arc<dyn Entropy>) -
     let (calls, limit): (Router<Wire>, Option<Limit>) = match dialect {
         Dialect::Onenet => (onenet::router(), None),
         Dialect::Gjirafa => (gjirafa::router(), None),
-        Dialect::Tencent => (tencent::router(), None),
+        Dialect::Tencent => (tencent::router(), Some(tencent::LIMIT)),
         Dialect::Partoo => (partoo::router(), Some(partoo::LIMIT)),
     };
     let pace = limit.map(|limit| Arc::new(Pace::new(limit)));

@@ -1,23 +1,41 @@
 //! The actions that are served.
 
-/// One of the vendor's actions. The others come with `docs/dialects/tencent.md`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
+macro_rules! actions {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// One of the vendor's actions that are about API keys.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub(super) enum Action { $($(#[$doc])* $name,)* }
+
+        impl Action {
+            const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            pub(super) const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+        }
+    };
+}
+
+actions! {
     CreateApiKey,
+    DescribeApiKey,
+    DescribeApiKeysStatus,
+    EnableApiKey,
+    DisableApiKey,
     UpdateApiKey,
+    DeleteApiKey,
+    CreateUsagePlan,
+    DescribeUsagePlan,
+    DescribeUsagePlansStatus,
+    ModifyUsagePlan,
+    DeleteUsagePlan,
+    BindSecretIds,
+    UnBindSecretIds,
+    DescribeUsagePlanSecretIds,
 }
 
 impl Action {
-    const ALL: [Self; 2] = [Self::CreateApiKey, Self::UpdateApiKey];
-
-    pub(super) const fn as_str(self) -> &'static str {
-        match self {
-            Self::CreateApiKey => "CreateApiKey",
-            Self::UpdateApiKey => "UpdateApiKey",
-        }
-    }
-
     pub(super) fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|action| action.as_str() == name)
+        Self::ALL.iter().copied().find(|action| action.as_str() == name)
     }
 }

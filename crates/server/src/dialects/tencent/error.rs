@@ -42,6 +42,13 @@ codes! {
     UndividedPair = "InvalidParameter",
         "Url key and value should be splited by `=`.", "URL中的键和值应以`=`分隔。";
     InvalidJson = "InvalidParameter", "The body is not a JSON object.", "请求体不是合法的JSON对象。";
+    InvalidParameterValue = "InvalidParameterValue", "Invalid parameter value: {}.", "参数取值错误：{}。";
+    InvalidFilterNotSupportedName = "InvalidParameterValue.InvalidFilterNotSupportedName",
+        "The filter `{}` is not supported.", "不支持的过滤条件：`{}`。";
+    InvalidMaxRequestNum = "InvalidParameterValue.InvalidMaxRequestNum",
+        "`MaxRequestNum` must be -1 or from 1 to 99999999.", "`MaxRequestNum`必须为-1或1到99999999。";
+    InvalidAccessKeyIds = "InvalidParameterValue.InvalidAccessKeyIds",
+        "`AccessKeyIds` must hold from 1 to 100 keys.", "`AccessKeyIds`必须包含1到100个密钥。";
     FormatError = "InvalidParameter.FormatError", "Incorrect parameter format: {}.", "参数格式错误：{}。";
     InvalidAction = "InvalidAction",
         "The request `Action` is invalid or not found.", "接口不存在或无效。";
@@ -71,6 +78,19 @@ codes! {
         "请求重复或请求次数超过了频率限制，请重新签名后重试。";
     AccessKeyExist = "FailedOperation.AccessKeyExist", "The access key already exists.", "密钥已经存在。";
     InvalidAccessKeyId = "ResourceNotFound.InvalidAccessKeyId", "The key does not exist.", "密钥不存在。";
+    InvalidUsagePlan = "ResourceNotFound.InvalidUsagePlan", "The usage plan does not exist.", "使用计划不存在。";
+    InvalidStatus = "UnsupportedOperation.InvalidStatus",
+        "The current key status does not support this operation.", "当前密钥状态不支持此操作。";
+    ResourceIsInUse = "UnsupportedOperation.ResourceIsInUse",
+        "The key is bound to a usage plan; unbind it first.", "密钥已绑定使用计划，请先解绑。";
+    UnsupportedUpdateApiKey = "UnsupportedOperation.UnsupportedUpdateApiKey",
+        "The key has this status already.", "密钥已处于该状态，不支持此操作。";
+    AlreadyBindUsagePlan = "UnsupportedOperation.AlreadyBindUsagePlan",
+        "A key is bound to this usage plan already.", "密钥已绑定该使用计划。";
+    UnsupportedBindApiKey = "UnsupportedOperation.UnsupportedBindApiKey",
+        "A key is bound to as many usage plans as it may be.", "密钥绑定的使用计划已达上限。";
+    UsagePlanInUse = "UnsupportedOperation.UsagePlanInUse",
+        "The usage plan is in use; unbind its keys first.", "使用计划正在使用中，请先解绑密钥。";
     UinNotInWhiteList = "UnsupportedOperation.UinNotInWhiteList",
         "The current Uin is not in the manual key allowlist.", "当前Uin不在自定义密钥白名单中。";
     UnsupportedOperation = "UnsupportedOperation", "The operation is not supported: {}.", "操作不支持：{}。";
@@ -80,6 +100,21 @@ codes! {
         "Internal request error. The operation may have been done; please check, then try again.",
         "内部请求错误，操作可能已经执行，请检查后重试。";
 }
+
+/// The states of a key that one of this wire's rules objects to; each is one code.
+pub(super) const ENABLED: &str = "key_enabled";
+pub(super) const DISABLED: &str = "key_disabled";
+pub(super) const BOUND: &str = "key_bound";
+pub(super) const SWITCHED: &str = "key_switched";
+pub(super) const BOUND_ALREADY: &str = "key_bound_already";
+
+const STATES: &[(&str, Code)] = &[
+    (ENABLED, Code::InvalidStatus),
+    (DISABLED, Code::InvalidStatus),
+    (BOUND, Code::ResourceIsInUse),
+    (SWITCHED, Code::UnsupportedUpdateApiKey),
+    (BOUND_ALREADY, Code::AlreadyBindUsagePlan),
+];
 
 /// Keywright's fields and what they are called here.
 const NAMES: &[(&str, &str)] = &[
@@ -107,6 +142,10 @@ impl Refusal {
 
     pub(super) fn type_error(parameter: &str) -> Self {
         Self::about(Code::TypeError, parameter)
+    }
+
+    pub(super) fn value_error(rule: &str) -> Self {
+        Self::about(Code::InvalidParameterValue, rule)
     }
 
     pub(super) fn format_error(parameter: &str) -> Self {
@@ -139,6 +178,13 @@ impl From<Faults> for Refusal {
         if first.code == "custom_secrets_not_allowed" {
             return Code::UinNotInWhiteList.into();
         }
+        if first.pointer.starts_with("/plans") {
+            // One that was deleted meanwhile, or one too many.
+            return match first.code {
+                "too_many" => Code::UnsupportedBindApiKey.into(),
+                _ => Code::InvalidUsagePlan.into(),
+            };
+        }
         let named = NAMES.iter().find(|(ours, _)| first.pointer.starts_with(ours));
         match named {
             Some((_, parameter)) => Self::about(Code::FormatError, format!("`{parameter}` {}", first.detail)),
@@ -163,16 +209,21 @@ impl From<Error> for Refusal {
         match error {
             Error::Unauthenticated { .. } => Code::SecretIdNotFound.into(),
             Error::Forbidden { .. } | Error::BeyondGrantable { .. } => Code::UnauthorizedOperation.into(),
+            Error::NotFound("plan") => Code::InvalidUsagePlan.into(),
             // The vendor deletes a revoked key.
             Error::NotFound(_) | Error::KeyRevoked => Code::InvalidAccessKeyId.into(),
             Error::Invalid(faults) => faults.into(),
             Error::PreconditionFailed { .. } | Error::PreconditionRequired => {
                 Self::about(Code::UnsupportedOperation, "changes here must name a version")
             }
-            Error::WrongState { detail, .. } => Self::about(Code::UnsupportedOperation, detail),
+            Error::WrongState { code, detail } => match STATES.iter().find(|(state, _)| *state == code) {
+                Some((_, code)) => (*code).into(),
+                None => Self::about(Code::UnsupportedOperation, detail),
+            },
             Error::Taken { field: "access_id" } => Code::AccessKeyExist.into(),
             Error::Taken { field } => Self::about(Code::FailedOperation, format!("this {field} is taken")),
-            Error::InUse => Self::about(Code::UnsupportedOperation, "it is in use"),
+            // Only a plan can be: a key is deleted whatever refers to it.
+            Error::InUse => Code::UsagePlanInUse.into(),
             Error::TooComplex => Self::about(Code::FailedOperation, "the key's rights are too complex"),
             Error::IdempotencyMismatch | Error::IdempotencyInProgress | Error::Throttled { .. } => {
                 Code::RequestLimitExceeded.into()

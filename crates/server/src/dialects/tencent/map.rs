@@ -1,8 +1,9 @@
 //! A key pair and ours: the access id is the public half, the secret the other, tags are labels.
 
+use keywright_control::Error;
 use keywright_control::keys::KeyRef;
 use keywright_model::document::{NewKeyDraft, decode_new_key};
-use keywright_model::key::Key;
+use keywright_model::key::{Key, KeyKind};
 use keywright_model::secret::{Entropy, Secret, is_access_id, is_custom, random_text};
 use serde_json::{Map, Value, json};
 
@@ -71,6 +72,22 @@ pub(super) fn key_named(name: &str) -> KeyRef {
     name.parse().map_or_else(|_| KeyRef::AccessId(name.to_owned()), KeyRef::Id)
 }
 
+/// Refuses what is no key pair of this wire: a management key, or one that was ended, which the vendor deletes.
+pub(super) fn is_pair(key: &Key) -> Result<(), Error> {
+    let there = key.spec.rights.kind() == KeyKind::Api && key.revocation.is_none();
+    if there { Ok(()) } else { Err(Error::NotFound("key")) }
+}
+
+/// What a key is called here.
+pub(super) fn id_of(key: &Key) -> String {
+    key.access_id.clone().unwrap_or_else(|| key.id.to_string())
+}
+
+/// Whether a key is on.
+pub(super) fn status(key: &Key) -> u8 {
+    u8::from(key.spec.enabled && key.revocation.is_none())
+}
+
 /// A secret that the caller chose.
 pub(super) fn custom_secret(text: &str) -> Result<Secret, Refusal> {
     if is_custom(text) { Ok(Secret::new(text)) } else { Err(Refusal::format_error("AccessKeySecret")) }
@@ -88,11 +105,11 @@ pub(super) fn shown(key: &Key, secret: Option<&Secret>) -> Value {
     let tag = |(name, value): (&String, &String)| json!({"Key": name, "Value": value});
     let tags: Vec<Value> = key.spec.labels.iter().map(tag).collect();
     json!({
-        "AccessKeyId": key.access_id.clone().unwrap_or_else(|| key.id.to_string()),
+        "AccessKeyId": id_of(key),
         "AccessKeySecret": secret.map_or_else(|| masked(current), |secret| secret.expose().to_owned()),
         "AccessKeyType": if is_manual(key) { "manual" } else { "auto" },
         "SecretName": key.spec.name,
-        "Status": u8::from(key.spec.enabled && key.revocation.is_none()),
+        "Status": status(key),
         "CreatedTime": rfc3339(key.meta.created_at, 0),
         "ModifiedTime": rfc3339(modified, 0),
         "Tags": if tags.is_empty() { Value::Null } else { Value::Array(tags) },

@@ -2,13 +2,20 @@
 
 mod action;
 mod create;
+mod delete;
+mod describe;
 mod error;
+mod list;
 mod map;
 mod parameters;
+mod plans;
 mod request;
 mod signed;
+mod switch;
 mod update;
 mod wire;
+
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -17,14 +24,18 @@ use axum::routing::any;
 use serde_json::Value;
 
 use self::action::Action;
-use self::error::Refusal;
+use self::error::{Code, Refusal};
 use self::request::Asked;
 use self::wire::Language;
 use super::Wire;
 use super::exchange::Incoming;
+use super::pace::Limit;
 
 /// Its name.
 pub(super) const WIRE: &str = "tencent";
+
+/// How often a caller may ask for each action.
+pub(super) const LIMIT: Limit = Limit { requests: 20, window: Duration::from_secs(1) };
 
 /// Its one path, and the vendor's error for every other.
 pub(super) fn router() -> Router<Wire> {
@@ -54,8 +65,24 @@ async fn answer(State(wire): State<Wire>, request: Request) -> Response {
 async fn act(wire: &Wire, incoming: &Incoming, asked: &Asked) -> Result<Value, Refusal> {
     let action = asked.action()?;
     let call = signed::authenticate(wire, incoming, asked, action).await?;
+    let who = call.caller.key().map_or(0, |key| key.id.bits());
+    wire.paced(who, action.as_str()).map_err(|_| Code::RequestLimitExceeded)?;
+    let parameters = &asked.parameters;
     match action {
-        Action::CreateApiKey => create::create(wire, &call, &asked.parameters).await,
-        Action::UpdateApiKey => update::update(wire, &call, &asked.parameters).await,
+        Action::CreateApiKey => create::create(wire, &call, parameters).await,
+        Action::DescribeApiKey => describe::one(wire, &call, parameters).await,
+        Action::DescribeApiKeysStatus => describe::some(wire, &call, parameters).await,
+        Action::EnableApiKey => switch::switch(wire, &call, parameters, true).await,
+        Action::DisableApiKey => switch::switch(wire, &call, parameters, false).await,
+        Action::UpdateApiKey => update::update(wire, &call, parameters).await,
+        Action::DeleteApiKey => delete::delete(wire, &call, parameters).await,
+        Action::CreateUsagePlan => plans::write::create(wire, &call, parameters).await,
+        Action::DescribeUsagePlan => plans::read::one(wire, &call, parameters).await,
+        Action::DescribeUsagePlansStatus => plans::read::some(wire, &call, parameters).await,
+        Action::ModifyUsagePlan => plans::write::modify(wire, &call, parameters).await,
+        Action::DeleteUsagePlan => plans::write::delete(wire, &call, parameters).await,
+        Action::BindSecretIds => plans::bind::bind(wire, &call, parameters, true).await,
+        Action::UnBindSecretIds => plans::bind::bind(wire, &call, parameters, false).await,
+        Action::DescribeUsagePlanSecretIds => plans::read::keys(wire, &call, parameters).await,
     }
 }

@@ -75,6 +75,30 @@ impl Parameters {
         self.text(name)?.ok_or_else(|| Refusal::missing(name))
     }
 
+    /// A whole number; in a query or form, its digits.
+    pub(super) fn whole(&self, name: &str) -> Result<Option<i64>, Refusal> {
+        let number = match self.0.get(name) {
+            None => return Ok(None),
+            Some(Value::Number(number)) => number.as_i64(),
+            Some(Value::String(digits)) => digits.parse().ok(),
+            Some(_) => None,
+        };
+        number.map(Some).ok_or_else(|| Refusal::type_error(name))
+    }
+
+    /// A list of texts.
+    pub(super) fn texts(&self, name: &str) -> Result<Option<Vec<String>>, Refusal> {
+        let Some(value) = self.0.get(name) else { return Ok(None) };
+        let text = |item: &Value| item.as_str().map(str::to_owned);
+        let texts = value.as_array().and_then(|items| items.iter().map(text).collect::<Option<_>>());
+        texts.map(Some).ok_or_else(|| Refusal::type_error(name))
+    }
+
+    /// A list of texts that must be there.
+    pub(super) fn required_texts(&self, name: &str) -> Result<Vec<String>, Refusal> {
+        self.texts(name)?.ok_or_else(|| Refusal::missing(name))
+    }
+
     /// A list of objects.
     pub(super) fn objects(&self, name: &str) -> Result<Vec<Self>, Refusal> {
         let Some(value) = self.0.get(name) else { return Ok(Vec::new()) };

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::header::HOST;
-use keywright_control::{Caller, Error, Idempotency, WriteOptions};
+use keywright_control::{Answer, Caller, Error, Idempotency, WriteOptions};
 use keywright_model::denial::Denial;
 use keywright_model::signing::{self, Parsed, Scheme, SignatureError, SignedRequest};
 use sha2::{Digest as _, Sha256};
@@ -16,7 +16,7 @@ use super::action::Action;
 use super::error::{Code, Refusal};
 use super::request::Asked;
 use crate::dialects::Wire;
-use crate::dialects::exchange::{Incoming, log, patient};
+use crate::dialects::exchange::{Incoming, log, patient, settled};
 
 /// A call whose signature is right.
 pub(super) struct Call {
@@ -132,6 +132,12 @@ fn unsigned(incoming: &Incoming, error: SignatureError) -> Refusal {
         SignatureError::Expired => Code::SignatureExpire.into(),
         SignatureError::Invalid => Code::SignatureFailure.into(),
     }
+}
+
+/// A write that is done now: not the answer of an earlier call with the same signature.
+pub(super) fn once<T>(answer: Answer<T>) -> Result<T, Refusal> {
+    let done = settled(answer)?;
+    if done.replayed { Err(Code::RequestLimitExceeded.into()) } else { Ok(done.value) }
 }
 
 /// `Nonce` is a positive integer, `Timestamp` one, too.

@@ -9,6 +9,9 @@ mod schema;
 mod sdk;
 mod socket;
 mod tencent;
+mod tencent_codes;
+mod tencent_keys;
+mod tencent_plans;
 
 use axum::Router;
 use axum::body::Body;
@@ -104,7 +107,13 @@ impl Wired {
 }
 
 /// Where the vendors' answers have a secret.
-const SECRETS: &[&str] = &["/data/key", "/result/apiKey", "/Response/Result/AccessKeySecret", "/api_key"];
+const SECRETS: &[&str] = &[
+    "/data/key",
+    "/result/apiKey",
+    "/Response/Result/AccessKeySecret",
+    "/Response/Result/ApiKeySet/0/AccessKeySecret",
+    "/api_key",
+];
 
 /// Notes issued secrets for the leak sweep, and keeps what may not hold one. A name of a key and a mask are no secrets.
 fn note(reply: &Reply) {
