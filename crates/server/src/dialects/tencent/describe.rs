@@ -17,6 +17,9 @@ use super::parameters::Parameters;
 use super::signed::Call;
 use crate::dialects::Wire;
 
+/// Whether a key is one of those asked for.
+type Test = Box<dyn Fn(&Key) -> bool + Sync + Send>;
+
 const FILTERS: &[&str] =
     &["AccessKeyId", "AccessKeySecret", "SecretName", "NotUsagePlanId", "Status", "KeyWord"];
 
@@ -32,7 +35,7 @@ pub(super) async fn one(wire: &Wire, call: &Call, parameters: &Parameters) -> Re
 pub(super) async fn some(wire: &Wire, call: &Call, parameters: &Parameters) -> Result<Value, Refusal> {
     parameters.require_known(&["Limit", "Offset", "Filters"])?;
     let window = Window::read(parameters)?;
-    let mut tests: Vec<Box<dyn Fn(&Key) -> bool + Sync + Send>> = Vec::new();
+    let mut tests: Vec<Test> = Vec::new();
     for filter in filters(parameters, FILTERS)? {
         tests.push(test(wire, call, filter).await?);
     }

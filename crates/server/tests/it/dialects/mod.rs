@@ -106,21 +106,31 @@ impl Wired {
     }
 }
 
-/// Where the vendors' answers have a secret.
-const SECRETS: &[&str] = &[
-    "/data/key",
-    "/result/apiKey",
-    "/Response/Result/AccessKeySecret",
-    "/Response/Result/ApiKeySet/0/AccessKeySecret",
-    "/api_key",
-];
+/// What the vendors' answers call a secret, wherever it stands.
+const SECRETS: &[&str] = &["key", "apiKey", "AccessKeySecret", "api_key"];
+
+/// Every text under such a name.
+fn secrets_in<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| secrets_in(item, found)),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value.as_str() {
+                    Some(text) if SECRETS.contains(&name.as_str()) => found.push(text),
+                    _ => secrets_in(value, found),
+                }
+            }
+        }
+        _ => {}
+    }
+}
 
 /// Notes issued secrets for the leak sweep, and keeps what may not hold one. A name of a key and a mask are no secrets.
 fn note(reply: &Reply) {
     let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-    let found = SECRETS.iter().filter_map(|place| body.pointer(place)?.as_str());
-    let secrets: Vec<&str> =
-        found.filter(|text| !text.starts_with("key_") && !text.starts_with('*')).collect();
+    let mut secrets = Vec::new();
+    secrets_in(&body, &mut secrets);
+    secrets.retain(|text| !text.starts_with("key_") && !text.starts_with('*'));
     if secrets.is_empty() {
         canary::keep_text(&String::from_utf8_lossy(&reply.body), "answers");
     }

@@ -70,9 +70,9 @@ async fn a_secret_is_shown_again_where_it_is_kept_and_masked_where_it_is_not() {
     assert!(!lost.ends_with(masked.trim_start_matches('*')));
     assert_eq!(shown(&kept).await, kept_secret);
     let before = reveals(&wired).await;
-    let list = result(&wired, "DescribeApiKeysStatus", json!({})).await;
-    assert_eq!(list["ApiKeySet"][0]["AccessKeySecret"], kept_secret);
-    assert_eq!(list["ApiKeySet"][1]["AccessKeySecret"], masked);
+    let listed = result(&wired, "DescribeApiKeysStatus", json!({})).await;
+    assert_eq!(listed["ApiKeySet"][0]["AccessKeySecret"], kept_secret);
+    assert_eq!(listed["ApiKeySet"][1]["AccessKeySecret"], masked);
     assert_eq!(reveals(&wired).await, before + 1);
 }
 

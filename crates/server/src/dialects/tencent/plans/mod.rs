@@ -43,7 +43,7 @@ fn is_per_second(limit: &Limit) -> bool {
 }
 
 /// The quota that this wire shows.
-fn is_total(quota: &&Quota) -> bool {
+fn is_total(quota: &Quota) -> bool {
     quota.period == Period::None
 }
 
@@ -51,7 +51,7 @@ fn is_total(quota: &&Quota) -> bool {
 fn fields(plan: &Plan) -> Map<String, Value> {
     let number = |max: Option<u64>| max.map_or_else(|| json!(OFF), |max| json!(max));
     let per_second = plan.spec.limits.iter().find(|limit| is_per_second(limit)).map(|limit| limit.max);
-    let total = plan.spec.quota.as_ref().filter(is_total).map(|quota| quota.max);
+    let total = plan.spec.quota.as_ref().filter(|quota| is_total(quota)).map(|quota| quota.max);
     Map::from_iter([
         ("UsagePlanId".to_owned(), json!(plan.id.to_string())),
         ("UsagePlanName".to_owned(), json!(plan.spec.name)),

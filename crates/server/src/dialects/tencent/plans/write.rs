@@ -53,11 +53,16 @@ impl Asked {
         }
         match self.total.map(u64::try_from) {
             None => {}
-            Some(Ok(max)) if spec.quota.as_ref().filter(is_total).is_some_and(|quota| quota.max == max) => {}
+            Some(Ok(max))
+                if spec
+                    .quota
+                    .as_ref()
+                    .filter(|quota| is_total(quota))
+                    .is_some_and(|quota| quota.max == max) => {}
             Some(Ok(max)) => {
                 spec.quota = Some(Quota { max, period: Period::None, time_zone: "UTC".to_owned() });
             }
-            Some(Err(_)) => spec.quota = spec.quota.filter(|quota| !is_total(&quota)),
+            Some(Err(_)) => spec.quota = spec.quota.filter(|quota| !is_total(quota)),
         }
         let place = spec.limits.iter().position(is_per_second);
         match (self.per_second.map(u64::try_from), place.and_then(|place| spec.limits.get_mut(place))) {
