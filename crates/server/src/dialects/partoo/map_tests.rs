@@ -153,3 +153,15 @@ fn a_key_is_for_administrators_and_its_owner_only() {
         assert_eq!(seen.check(&management), Err(Unseen::Management), "{seen:?}");
     }
 }
+
+#[test]
+fn an_answer_says_when_the_key_was_used_last() {
+    let view = Map::from_iter([("last_used_at".to_owned(), json!("2019-08-22T11:46:38.914Z"))]);
+    let used = KeyRecord { key: Arc::new(key()), view };
+    assert_eq!(
+        shown(&used, &People::default(), false).last_used_at.as_deref(),
+        Some("2019-08-22 11:46:38.914000+00")
+    );
+    let never = KeyRecord { view: Map::from_iter([("last_used_at".to_owned(), Value::Null)]), ..used };
+    assert_eq!(shown(&never, &People::default(), false).last_used_at, None);
+}

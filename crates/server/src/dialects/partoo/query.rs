@@ -134,12 +134,8 @@ mod tests {
             search_text: None,
             include_all_permissions: false,
         };
-        for query in ["", "page=0", "page=1", "search_text=", "other=1&page", "page=1&page=9"] {
-            if query == "other=1&page" {
-                assert!(asked(query).is_err(), "an empty page is no number");
-            } else {
-                assert_eq!(asked(query).as_ref(), Ok(&first), "{query}");
-            }
+        for query in ["", "page=0", "page=1", "search_text=", "other=1", "page=1&page=9"] {
+            assert_eq!(asked(query).as_ref(), Ok(&first), "{query}");
         }
     }
 
@@ -163,6 +159,8 @@ mod tests {
         for query in [
             "page=-1",
             "page=x",
+            "page=",
+            "page",
             "page=4294967296",
             "per_page=0",
             "per_page=101",

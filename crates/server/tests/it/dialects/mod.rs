@@ -3,6 +3,8 @@
 mod gjirafa;
 mod onenet;
 mod partoo;
+mod partoo_input;
+mod partoo_list;
 mod partoo_openapi;
 mod replay;
 mod schema;
