@@ -11,13 +11,26 @@ use super::{WIRE, wire};
 use crate::dialects::exchange::{Failed, Unread, log};
 use crate::dialects::fields::renamed;
 
-/// Keywright's fields and what they are called here.
-const NAMES: &[(&str, &str)] = &[
-    ("expires_at", "expireDate"),
-    ("not_before", "startDate"),
+/// Keywright's fields and what an update calls them.
+const NAMES: &[(&str, &str)] =
+    &[("expires_at", "expireDate"), ("not_before", "startDate"), ("roles", "roleId")];
+
+/// Keywright's fields and what a create calls them.
+const NAMES_OF_CREATE: &[(&str, &str)] = &[
+    ("expires_at", "userApiKey/expireDateTime"),
+    ("not_before", "userApiKey/startDateTime"),
+    ("name", "userApiKey/apiName"),
     ("roles", "roleId"),
     ("scope", "listProjectsId"),
 ];
+
+/// A create's faults in the words of its body.
+pub(super) fn of_create(error: Error) -> Error {
+    match error {
+        Error::Invalid(faults) => Error::Invalid(renamed(&faults, NAMES_OF_CREATE)),
+        other => other,
+    }
+}
 
 /// An answer that says no.
 #[derive(Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use keywright_control::Error;
 use keywright_control::keys::{KeyEdit, SetFields};
 use keywright_model::document::{KeyDraft, NewKeyDraft, decode_new_key};
 use keywright_model::fault::Faults;
@@ -11,12 +12,13 @@ use keywright_model::secret::Secret;
 use keywright_model::time::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::error::of_create;
 use super::roles::AskedRole;
 use super::wire::{CreateBody, KeyObject, ListedKey, Project, UpdateBody, Validity};
 use crate::dialects::fields::{NAME_MAX, masked, printable, rfc3339};
 
 /// The key that a create asks for.
-pub(super) fn new_key(body: &CreateBody, role: AskedRole) -> Result<NewKeyDraft, Faults> {
+pub(super) fn new_key(body: &CreateBody, role: AskedRole) -> Result<NewKeyDraft, Error> {
     let roles: Vec<_> = match role {
         AskedRole::Unsaid | AskedRole::NoRole => Vec::new(),
         AskedRole::Role(id) => vec![id],
@@ -29,7 +31,7 @@ pub(super) fn new_key(body: &CreateBody, role: AskedRole) -> Result<NewKeyDraft,
     });
     let mut map = Map::from_iter(fields.as_object().cloned().unwrap_or_default());
     map.insert("scope".to_owned(), scope(body.projects.as_deref())?);
-    decode_new_key(&map)
+    decode_new_key(&map).map_err(|faults| of_create(faults.into()))
 }
 
 /// The change that an update asks for: the fields that the body has. A value that is what this wire shows changes
@@ -107,9 +109,11 @@ fn expiry(
         (_, Some(at)) => Ok(Some(at)),
         (None, None) => Ok(before),
         (Some(true), None) if before.is_some() => Ok(before),
-        (Some(true), None) => {
-            Err(Faults::one(format!("/{date}"), "missing_field", format!("must be given with {flag}")))
-        }
+        (Some(true), None) => Err(Faults::one(
+            format!("/{date}"),
+            "missing_field",
+            format!("must be given with {}", flag.replace('/', ".")),
+        )),
     }
 }
 

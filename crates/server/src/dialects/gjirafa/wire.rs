@@ -82,17 +82,14 @@ pub(super) fn read_create(body: &[u8]) -> Result<CreateBody, Refusal> {
     let mut outer = Properties { map: &map, at: "", faults: &mut faults };
     let role_id = outer.number("roleId");
     let projects = outer.texts("listProjectsId");
-    let nested = outer.object("userApiKey").cloned();
-    if nested.is_none() {
-        outer.fault("userApiKey", "missing_field", "must be given");
+    outer.require("userApiKey");
+    let (mut name, mut validity) = (None, Validity::default());
+    if let Some(nested) = outer.object("userApiKey") {
+        let mut inner = Properties { map: nested, at: "/userApiKey", faults: &mut faults };
+        inner.require("apiName");
+        name = inner.text("apiName");
+        validity = inner.validity("startDateTime", "expireDateTime");
     }
-    let nested = nested.unwrap_or_default();
-    let mut inner = Properties { map: &nested, at: "/userApiKey", faults: &mut faults };
-    let name = inner.text("apiName");
-    if name.is_none() {
-        inner.fault("apiName", "missing_field", "must be given");
-    }
-    let validity = inner.validity("startDateTime", "expireDateTime");
     faults.into_result()?;
     Ok(CreateBody { name: name.unwrap_or_default(), validity, role_id, projects })
 }
@@ -102,10 +99,8 @@ pub(super) fn read_update(body: &[u8]) -> Result<UpdateBody, Refusal> {
     let map = object(body)?;
     let mut faults = Faults::new();
     let mut fields = Properties { map: &map, at: "", faults: &mut faults };
+    fields.require("id");
     let id = fields.number("id");
-    if id.is_none() {
-        fields.fault("id", "missing_field", "must be given");
-    }
     let name = fields.text("name");
     let validity = fields.validity("startDate", "expireDate");
     let role_id = fields.number("roleId");
@@ -135,21 +130,31 @@ fn folded(value: Value) -> Option<Value> {
 }
 
 /// An object whose names are in lower case, read by the vendor's spelling.
-struct Properties<'a> {
+struct Properties<'a, 'f> {
     map: &'a Map<String, Value>,
     at: &'static str,
-    faults: &'a mut Faults,
+    faults: &'f mut Faults,
 }
 
-impl<'a> Properties<'a> {
+impl<'a> Properties<'a, '_> {
     fn fault(&mut self, name: &str, code: &'static str, detail: &str) {
         self.faults.add(format!("{}/{name}", self.at), code, detail);
     }
 
+    fn property(&self, name: &str) -> Option<&'a Value> {
+        self.map.get(&name.to_ascii_lowercase()).filter(|value| !value.is_null())
+    }
+
+    /// Notes it if a property is absent or `null`.
+    fn require(&mut self, name: &str) {
+        if self.property(name).is_none() {
+            self.fault(name, "missing_field", "must be given");
+        }
+    }
+
     /// A property, unless it is absent or `null`; `read` says whether it has the right type.
     fn given<T>(&mut self, name: &str, detail: &str, read: impl Fn(&'a Value) -> Option<T>) -> Option<T> {
-        let value = self.map.get(&name.to_ascii_lowercase()).filter(|value| !value.is_null())?;
-        let read = read(value);
+        let read = read(self.property(name)?);
         if read.is_none() {
             self.fault(name, "invalid_type", detail);
         }
@@ -281,7 +286,6 @@ mod tests {
             r#"{"id":2147483648,"roleId":"1","name":1,"hasExpireTime":"yes"}"#,
             &[
                 &format!("id: {number}"),
-                "id: must be given",
                 "name: must be a string",
                 "hasExpireTime: must be true or false",
                 &format!("roleId: {number}"),

@@ -6,20 +6,34 @@ use serde_json::{Value, json};
 
 use super::Wired;
 
-const PATH: &str = "/api/organizations/default/api-keys";
+pub(super) const PATH: &str = "/api/organizations/default/api-keys";
 
-async fn call(wired: &Wired, method: &str, body: &Value) -> Reply {
+pub(super) async fn call(wired: &Wired, method: &str, body: &Value) -> Reply {
     let bearer = format!("Bearer {}", wired.admin);
     wired.send(method, PATH, &[("authorization", &bearer)], body.to_string()).await
 }
 
-fn create(role: &Value) -> Value {
+pub(super) fn create(role: &Value) -> Value {
     json!({"listProjectsId": ["p1"], "roleId": role, "userApiKey": {"apiKeyId": 0, "apiName": "ci", "hasExpireTime": true,
         "startDateTime": "2026-11-22T11:00:00.071Z", "expireDateTime": "2026-12-24T12:07:50.071Z"}})
 }
 
+/// Grants of everything.
+pub(super) fn everything() -> Value {
+    json!([{"effect": "allow", "actions": ["*"], "resources": ["**"]}])
+}
+
+/// Another management key, with its secret.
+pub(super) async fn manager(wired: &Wired, orgs: &[&str], actions: &[&str], grantable: &Value) -> Value {
+    let admin = json!({"actions": actions, "orgs": orgs, "keyspaces": ["*"]});
+    let body = json!({"name": "other", "kind": "management", "admin": admin, "grantable": grantable});
+    let made = wired.app.root("POST", "/v1/keys", body).await;
+    assert_eq!(made.status, 201, "{:?}", made.body);
+    made.json()
+}
+
 #[track_caller]
-fn check_refused(reply: &Reply, status: u16, error: &str) {
+pub(super) fn check_refused(reply: &Reply, status: u16, error: &str) {
     let expected = json!({"success": false, "errors": [error], "messages": [], "result": null, "resultInfo": null,
         "statusCode": status});
     assert_eq!((reply.status, reply.json()), (status, expected));
@@ -134,10 +148,9 @@ async fn a_call_that_shows_secrets_again_is_one_entry_of_the_audit() {
     assert_eq!(entries[0]["wire"], "gjirafa");
 
     // Whoever may not reveal sees stars, and nothing is revealed.
-    let admin = json!({"actions": ["keys.read", "roles.read"], "orgs": ["default"], "keyspaces": ["*"]});
-    let body = json!({"name": "reader", "kind": "management", "admin": admin, "grantable": []});
-    let reader = wired.app.root("POST", "/v1/keys", body).await.json()["secret"].as_str().unwrap().to_owned();
-    let seen = wired.send("GET", PATH, &[("x-api-key", &reader)], "").await.json()["result"].clone();
+    let reader = manager(&wired, &["default"], &["keys.read", "roles.read"], &json!([])).await;
+    let reader = reader["secret"].as_str().unwrap();
+    let seen = wired.send("GET", PATH, &[("x-api-key", reader)], "").await.json()["result"].clone();
     assert!(seen[0]["apiKey"].as_str().unwrap().starts_with("****"), "{seen}");
     assert_eq!(reveals().await.len(), 1);
 }
@@ -176,10 +189,7 @@ async fn another_tenants_keys_are_not_there_and_a_revoked_caller_is_nobody() {
     let wired = Wired::start(Dialect::Gjirafa).await;
     let made = call(&wired, "POST", &create(&Value::Null)).await.json()["result"].clone();
     assert_eq!(wired.app.root("POST", "/v1/orgs", json!({"name": "other"})).await.status, 201);
-    let admin = json!({"actions": ["*"], "orgs": ["other"], "keyspaces": ["*"]});
-    let all = json!([{"effect": "allow", "actions": ["*"], "resources": ["**"]}]);
-    let body = json!({"name": "theirs", "kind": "management", "admin": admin, "grantable": all});
-    let theirs = wired.app.root("POST", "/v1/keys", body).await.json();
+    let theirs = manager(&wired, &["other"], &["*"], &everything()).await;
     let (secret, id) = (theirs["secret"].as_str().unwrap(), theirs["key"]["id"].as_str().unwrap());
     for (method, path) in [("GET", PATH.to_owned()), ("DELETE", format!("{PATH}/{}", made["id"]))] {
         check_refused(
@@ -262,4 +272,102 @@ async fn refusals_have_the_envelope_and_change_nothing() {
     check_refused(&wired.send("PATCH", PATH, &headers, body).await, 404, "Result Not Found");
     check_refused(&wired.send("PUT", PATH, &headers, "{").await, 400, "the body is no valid JSON");
     assert_eq!(wired.key_numbered(id).await, before);
+}
+
+#[tokio::test]
+async fn a_key_begins_at_its_start_and_ends_at_its_end() {
+    let wired = Wired::start(Dialect::Gjirafa).await;
+    let view = wired.role("viewer", "view").await;
+    let at = |ms: u32| {
+        let at = keywright_model::time::Timestamp::from_unix_ms(keywright_testkit::START_MS + i64::from(ms));
+        at.to_string()
+    };
+    let body = json!({"roleId": view, "userApiKey": {"apiName": "later", "hasExpireTime": true,
+        "startDateTime": at(60_000), "expireDateTime": at(120_000)}});
+    let made = call(&wired, "POST", &body).await.json()["result"].clone();
+    let verified = async || wired.verify(made["apiKey"].as_str().unwrap(), "view", "videos/1").await;
+    assert_eq!(verified().await, "not_yet_valid");
+    wired.app.node.clock.advance_ms(59_999);
+    assert_eq!(verified().await, "not_yet_valid");
+    wired.app.node.clock.advance_ms(1);
+    assert_eq!(verified().await, "allowed");
+    wired.app.node.clock.advance_ms(60_000);
+    assert_eq!(verified().await, "expired");
+    let body = json!({"id": made["id"], "hasExpireTime": false, "startDate": at(180_000)});
+    assert_eq!(call(&wired, "PUT", &body).await.status, 200);
+    assert_eq!(verified().await, "not_yet_valid");
+    wired.app.node.clock.advance_ms(60_000);
+    assert_eq!(verified().await, "allowed");
+}
+
+/// What .NET clients send for a date that they did not set, and for one that never comes.
+#[tokio::test]
+async fn the_first_and_the_last_date_of_dotnet_are_dates() {
+    let wired = Wired::start(Dialect::Gjirafa).await;
+    let body = json!({"userApiKey": {"apiName": "k", "hasExpireTime": true,
+        "startDateTime": "0001-01-01T00:00:00", "expireDateTime": "9999-12-31T23:59:59.9999999"}});
+    let made = call(&wired, "POST", &body).await;
+    assert_eq!(made.status, 201, "{:?}", made.body);
+    let made = made.json()["result"].clone();
+    assert_eq!(
+        (&made["startDate"], &made["expireDate"]),
+        // The last one that Keywright has.
+        (&json!("0001-01-01T00:00:00.000Z"), &json!("9999-12-30T22:00:00.999Z"))
+    );
+    let body = json!({"id": made["id"], "hasExpireTime": false, "expireDate": "0001-01-01T00:00:00"});
+    assert_eq!(call(&wired, "PUT", &body).await.json()["result"]["expireDate"], Value::Null);
+    assert_eq!(wired.verified(json!({"secret": made["apiKey"]})).await, "allowed");
+}
+
+#[tokio::test]
+async fn a_key_made_through_another_wire_is_listed_updated_and_deleted_by_its_number() {
+    let mut wired = Wired::start(Dialect::Gjirafa).await;
+    let ours = std::mem::replace(&mut wired.router, wired.app.dialect(Dialect::Onenet));
+    let body =
+        r#"{"title":"theirs","permissions":[{"resources":[{"dev_id":"1"}],"access_methods":["get"]}]}"#;
+    let made = wired.send("POST", "/keys", &[("api-key", &wired.admin)], body).await.json();
+    let secret = made["data"]["key"].as_str().unwrap();
+    wired.router = ours;
+    let listed = list(&wired).await[0].clone();
+    assert_eq!((&listed["apiKeyName"], &listed["projectsNameList"]), (&json!("theirs"), &json!([])));
+    assert_eq!(wired.verify(secret, "get", "devices/1").await, "allowed");
+
+    let id = &listed["apiKeyId"];
+    let updated = call(&wired, "PUT", &json!({"id": id, "name": "ours", "hasExpireTime": false})).await;
+    assert_eq!((updated.status, &updated.json()["result"]["name"]), (200, &json!("ours")));
+    assert_eq!(wired.verify(secret, "get", "devices/1").await, "allowed", "its grants survive");
+    let gone = wired.send("DELETE", &format!("{PATH}/{id}"), &[("x-api-key", &wired.admin)], "").await;
+    assert_eq!((gone.status, &gone.json()["result"]), (200, &json!(true)));
+    assert_eq!(wired.verify(secret, "get", "devices/1").await, "revoked");
+}
+
+#[tokio::test]
+async fn an_organization_is_named_by_name_or_by_id() {
+    let wired = Wired::start(Dialect::Gjirafa).await;
+    let org = wired.app.root("POST", "/v1/orgs", json!({"name": "other"})).await.json();
+    let both = manager(&wired, &["default", "other"], &["*"], &json!([])).await;
+    let both = both["secret"].as_str().unwrap();
+    let keyspace = json!({"name": "default"});
+    let there = wired.app.call(
+        keywright_testkit::ROOT,
+        "POST",
+        "/v1/keyspaces",
+        &[("keywright-org", "other")],
+        keyspace,
+    );
+    assert_eq!(there.await.status, 201);
+    let id = org["id"].as_str().unwrap();
+    for (named, status) in [
+        ("default", 200),
+        ("other", 200),
+        (id, 200),
+        ("another", 404),
+        ("4711", 404),
+        ("org_1", 404),
+        ("%ff", 404),
+    ] {
+        let path = format!("/api/organizations/{named}/api-keys");
+        let listed = wired.send("GET", &path, &[("authorization", both)], "").await;
+        assert_eq!((listed.status, &listed.json()["statusCode"]), (status, &json!(status)), "{named}");
+    }
 }

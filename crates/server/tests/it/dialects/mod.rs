@@ -1,6 +1,7 @@
 //! The vendors' wires, called as their clients call them, and what the keys may do afterwards.
 
 mod gjirafa;
+mod gjirafa_input;
 mod onenet;
 mod partoo;
 mod partoo_input;
