@@ -17,6 +17,7 @@ use http::{HeaderMap, HeaderValue, Method};
 use keywright_control::{Caller, Error};
 use keywright_model::secret::Secret;
 
+use crate::gateway;
 use crate::listen::Peer;
 use crate::metrics::RouteFigures;
 use crate::rest::body::{self, PatchType};
@@ -45,6 +46,9 @@ pub fn router(state: ServerState) -> Router {
         let served = Served::new(state.clone(), routes);
         rest = rest.route(path, any(move |request: Request| answer(Arc::clone(&served), request)));
     }
+    let asked = Arc::new((state.clone(), RouteFigures::new("gatewayAuth", 200)));
+    rest =
+        rest.route(gateway::PATH, any(move |request: Request| answer_gateway(Arc::clone(&asked), request)));
     let nowhere = Served::new(state, Vec::new());
     rest.fallback(move |request: Request| answer(Arc::clone(&nowhere), request))
 }
@@ -83,11 +87,36 @@ async fn answer(served: Arc<Served>, request: Request) -> Response {
         Some(route) => answer_route(state, route, request, &id).await,
     };
     let mut response = answered.unwrap_or_else(|problem| problem.respond(&id));
-    let headers = response.headers_mut();
     if under_v1 {
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    headers.insert(X_REQUEST_ID, id.into_header());
+    finished(common, response, id, figures, began)
+}
+
+/// Answers a gateway, whatever method it asks with.
+async fn answer_gateway(asked: Arc<(ServerState, RouteFigures)>, request: Request) -> Response {
+    let (state, figures) = &*asked;
+    let common = state.common();
+    let began = common.clock.boot_ns();
+    let id = common.request_ids.of(request.headers());
+    let (parts, _body) = request.into_parts();
+    let answered = match check_header_sizes(&parts.headers) {
+        Ok(()) => gateway::auth(state, &parts).await,
+        Err(problem) => Err(problem),
+    };
+    let mut response = answered.unwrap_or_else(|problem| problem.respond(&id));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    finished(common, response, id, figures, began)
+}
+
+fn finished(
+    common: &Common,
+    mut response: Response,
+    id: RequestId,
+    figures: &RouteFigures,
+    began: u64,
+) -> Response {
+    response.headers_mut().insert(X_REQUEST_ID, id.into_header());
     let took = common.clock.boot_ns().saturating_sub(began);
     common.metrics.answered(figures, response.status().as_u16(), took);
     response

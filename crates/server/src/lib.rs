@@ -6,6 +6,7 @@
 mod assets;
 pub mod dialects;
 mod dispatch;
+pub mod gateway;
 pub mod listen;
 mod metrics;
 pub mod openapi;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use keywright_control::{Clock, Control};
 use keywright_verifier::Verifier;
 
+use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 use crate::rest::request_id::RequestIds;
 use crate::rest::verify::{ControlResolver, RootKey, VerifyState};
@@ -26,6 +27,8 @@ pub struct Parts {
     pub boot: [u8; 8],
     /// How long a body may take to arrive: [`BODY_TIMEOUT`] but in tests.
     pub body_timeout: Duration,
+    /// Who may ask at `/gateway/auth`.
+    pub gateway: Gateway,
 }
 
 /// The server's state, for every wire. Cheap to clone.
@@ -37,6 +40,7 @@ struct Shared {
     control: Control,
     verify: VerifyState,
     common: Arc<Common>,
+    gateway: Gateway,
 }
 
 /// What needs no database: for every wire and for verifying.
@@ -62,7 +66,7 @@ impl std::fmt::Debug for Common {
 impl ServerState {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { control, verifier, clock, boot, body_timeout } = parts;
+        let Parts { control, verifier, clock, boot, body_timeout, gateway } = parts;
         let metrics = Metrics::default();
         let common = Arc::new(Common {
             clock,
@@ -73,7 +77,7 @@ impl ServerState {
         });
         let resolver = ControlResolver::new(control.clone(), Arc::clone(&verifier));
         let verify = VerifyState::new(verifier, Arc::new(resolver), Arc::clone(&common));
-        Self(Arc::new(Shared { control, verify, common }))
+        Self(Arc::new(Shared { control, verify, common, gateway }))
     }
 
     /// The use cases.
@@ -94,6 +98,11 @@ impl ServerState {
     /// The root key's digest in memory: set it at the start, and when the root key changes.
     pub fn root_key(&self) -> &RootKey {
         self.0.verify.root_key()
+    }
+
+    /// Who may ask at `/gateway/auth`.
+    pub(crate) fn gateway(&self) -> &Gateway {
+        &self.0.gateway
     }
 
     /// The clocks.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use keywright_model::secret::Entropy;
 use keywright_server::dialects::{self, Dialect};
+use keywright_server::gateway::Gateway;
 use keywright_server::listen::Peer;
 use keywright_server::{BODY_TIMEOUT, Parts, ServerState};
 use serde_json::Value;
@@ -58,12 +59,18 @@ impl TestApp {
 
     /// The wires of a node.
     pub fn around(node: TestNode) -> Self {
+        Self::behind(node, Gateway::default())
+    }
+
+    /// The wires of a node that answers these gateways.
+    pub fn behind(node: TestNode, gateway: Gateway) -> Self {
         let state = ServerState::new(Parts {
             control: node.control.clone(),
             verifier: Arc::clone(&node.verifier),
             clock: Arc::<crate::ManualClock>::clone(&node.clock),
             boot: [1; 8],
             body_timeout: BODY_TIMEOUT,
+            gateway,
         });
         let rest = keywright_server::router(state.clone());
         Self { node, state, rest }

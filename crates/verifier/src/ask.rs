@@ -95,8 +95,8 @@ impl<'a> Asked<'a> {
         Self { org: Some(org), reach: &Reach::All, only: None }
     }
 
-    /// Every keyspace of every organization.
-    pub(crate) const fn anywhere() -> Self {
+    /// Every keyspace of every organization: for whoever finds out first which one a credential is of.
+    pub const fn anywhere() -> Self {
         Self { org: None, reach: &Reach::All, only: None }
     }
 

@@ -14,6 +14,7 @@ use keywright_model::revision::Revision;
 use keywright_model::time::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::ask::Check;
 use crate::directory::OwnerRow;
 use crate::inline::Inline;
 use crate::pairs::Weak;
@@ -21,6 +22,7 @@ use crate::quota::QuotaBlock;
 use crate::state::State;
 use crate::table::Place;
 use crate::terms::{Notes, Terms};
+use crate::verify::denies;
 
 /// What a verification came to.
 #[derive(Debug)]
@@ -159,16 +161,25 @@ impl FoundKey {
         self.state.as_ref()?.directory.owners.at(self.owner_place).map(|owner| &**owner)
     }
 
-    fn notes(&self) -> &Notes {
-        /// Of a key without a state: there is none.
-        static NONE: LazyLock<Notes> = LazyLock::new(Notes::default);
-        let terms = match &self.terms {
+    fn terms(&self) -> Option<&Terms> {
+        match &self.terms {
             TermsAt::Held(terms) => Some(&**terms),
             TermsAt::Table(place) => {
                 self.state.as_ref().and_then(|state| state.table.at(*place)).map(|record| &*record.terms)
             }
-        };
-        terms.map_or_else(|| &*NONE, |terms| &terms.notes)
+        }
+    }
+
+    fn notes(&self) -> &Notes {
+        /// Of a key without a state: there is none.
+        static NONE: LazyLock<Notes> = LazyLock::new(Notes::default);
+        self.terms().map_or_else(|| &*NONE, |terms| &terms.notes)
+    }
+
+    /// Whether a deny covers this, in the key's own grants or in a role of its own or its owner's.
+    pub fn is_denied(&self, check: &Check<'_>) -> bool {
+        let said = self.state.as_ref().zip(self.terms());
+        said.is_none_or(|(state, terms)| denies(&state.directory, terms, self.owner(), check))
     }
 
     /// Its identifier.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use keywright_model::access::{CheckedRequest, CompiledGrants, Decision, combine};
 use keywright_model::denial::Denial;
 use keywright_model::digest::SecretHash;
+use keywright_model::grant::PatternError;
 use keywright_model::key::SecretStatus;
 use keywright_model::revision::Revision;
 use keywright_model::secret::{Form, SECRET_BYTES_MAX, form};
@@ -144,8 +145,7 @@ impl<'a> Asking<'a> {
     /// Effective access (api.md §2). What does not read as an action or a resource is covered by nothing.
     fn allows(&self, terms: &Terms, owner: Option<&OwnerRow>, check: &Check<'_>) -> bool {
         let CompiledRights::Api(own) = &terms.rights else { return false };
-        let resource = (!check.resource.is_empty()).then_some(check.resource);
-        let Ok(request) = CheckedRequest::new(check.action, resource) else { return false };
+        let Ok(request) = checked(check) else { return false };
         let roles = &self.state.directory.roles;
         // A role that the index does not know may hold any deny.
         let decide = |place: &u32| {
@@ -231,6 +231,25 @@ impl Found<'_> {
             state: None,
         }
     }
+}
+
+/// Whether something that is said about a key denies this, whatever allows it. What cannot be read is denied.
+pub(crate) fn denies(
+    directory: &Directory,
+    terms: &Terms,
+    owner: Option<&OwnerRow>,
+    check: &Check<'_>,
+) -> bool {
+    let CompiledRights::Api(own) = &terms.rights else { return true };
+    let Ok(request) = checked(check) else { return true };
+    let denied = |grants: &std::sync::Arc<CompiledGrants>| grants.decide(&request) == Decision::Denied;
+    let owner_roles = owner.map_or(&[][..], |owner| &owner.roles);
+    own.as_ref().is_some_and(denied)
+        || terms.roles.iter().chain(owner_roles).any(|place| directory.roles.at(*place).is_none_or(denied))
+}
+
+fn checked<'c>(check: &Check<'c>) -> Result<CheckedRequest<'c>, PatternError> {
+    CheckedRequest::new(check.action, (!check.resource.is_empty()).then_some(check.resource))
 }
 
 pub(crate) fn asked_about(asked: &Asked<'_>, terms: &Terms) -> bool {

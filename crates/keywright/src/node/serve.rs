@@ -9,6 +9,7 @@ use keywright_control::{Control, Parts, Settings as ControlSettings, Vault};
 use keywright_feed::Follower;
 use keywright_model::secret::Entropy as _;
 use keywright_server::dialects::{self, Dialect};
+use keywright_server::gateway::Gateway;
 use keywright_server::listen::{Bounds, Listen, Listener, TlsFiles, bind};
 use keywright_server::{BODY_TIMEOUT, ServerState, router};
 use keywright_store::Store;
@@ -25,7 +26,8 @@ use super::{logs, tasks};
 use crate::ambient::{SystemClock, SystemEntropy};
 use crate::commands::{Outcome, Session};
 use crate::settings::{
-    DIALECT, ENFORCE_TIMEOUT, FEED_RETENTION, LISTEN, PLAINTEXT_OK, Settings, TLS_CERT, TLS_KEY, dialect,
+    DIALECT, ENFORCE_TIMEOUT, FEED_RETENTION, GATEWAY_PEERS, LISTEN, PLAINTEXT_OK, Settings, TLS_CERT,
+    TLS_KEY, TRUSTED_PROXIES, dialect,
 };
 
 /// A dialect with a listener of its own.
@@ -72,6 +74,7 @@ pub(crate) async fn serve(session: &Session) -> anyhow::Result<Outcome> {
         clock: Arc::new(SystemClock),
         boot,
         body_timeout: BODY_TIMEOUT,
+        gateway: Gateway::new(&settings.networks(&GATEWAY_PEERS), &settings.networks(&TRUSTED_PROXIES)),
     });
     state.root_key().set(installation.root_digest);
     tell_listening(session, &bound);

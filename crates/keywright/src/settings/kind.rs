@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use keywright_model::address::IpRange;
+
 use crate::parse::duration::parse_duration;
 
 /// What a value must look like.
@@ -23,6 +25,8 @@ pub(crate) enum Kind {
     Choice(&'static [&'static str]),
     /// Where durable state is kept.
     Database,
+    /// `10.0.0.0/8` or `127.0.0.1`.
+    Network,
     /// `onenet` or `onenet=127.0.0.1:7711`.
     Dialect,
     /// 64 hex digits.
@@ -53,6 +57,7 @@ impl Kind {
             Self::Flag => one_of(text, &["true", "false"]),
             Self::Choice(words) => one_of(text, words),
             Self::Database => database(text),
+            Self::Network => text.parse::<IpRange>().map(drop).map_err(|error| error.to_string()),
             Self::Dialect => dialect(text).map(drop),
             Self::HexKey => {
                 let fits = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -145,6 +150,7 @@ mod tests {
             (Kind::Flag, "true", "yes"),
             (Kind::Choice(&["text", "json"]), "json", "jsn"),
             (Kind::Path, "x", ""),
+            (Kind::Network, "10.0.0.0/8", "10.0.0.1/8"),
         ] {
             assert_eq!((kind.check(good), kind.check(bad).is_err()), (Ok(()), true), "{kind:?}");
         }

@@ -8,6 +8,7 @@ mod reference;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use keywright_model::address::IpRange;
 use zeroize::Zeroizing;
 
 pub(crate) use kind::{Kind, dialect};
@@ -76,6 +77,10 @@ settings! {
         "Where to listen; port 0 takes a free one. On anything but loopback, TLS or `plaintext-ok` is needed.";
     DIALECT = "dialect" Kind::Dialect, None, false, Serve, "NAME[=ADDRESS]",
         "A vendor's wire to serve: `onenet`, `gjirafa`, `tencent` or `partoo`, under /dialects/NAME; with an address, at its root. Can be repeated.";
+    GATEWAY_PEERS = "gateway-peers" Kind::Network, None, false, Serve, "NETWORK",
+        "From where gateways may ask at /gateway/auth: addresses and networks. Without it: this machine only. Can be repeated.";
+    TRUSTED_PROXIES = "trusted-proxies" Kind::Network, None, false, Serve, "NETWORK",
+        "Proxies in front of the gateway whose word about a client's address counts. The gateway that asks needs not be named. Can be repeated.";
     TLS_CERT = "tls-cert" Kind::Path, None, false, Serve, "FILE",
         "The certificate chain to serve TLS with, in PEM.";
     TLS_KEY = "tls-key" Kind::Path, None, false, Serve, "FILE",
@@ -110,7 +115,7 @@ impl Setting {
 
     /// Whether it can be given more than once.
     pub(crate) fn is_list(&self) -> bool {
-        matches!(self.kind, Kind::Dialect)
+        matches!(self.kind, Kind::Dialect | Kind::Network)
     }
 }
 
@@ -183,6 +188,11 @@ impl Settings {
     /// Whether a flag is set.
     pub(crate) fn flag(&self, setting: &Setting) -> bool {
         self.text(setting) == Some("true")
+    }
+
+    /// Networks. They were tested when they were loaded.
+    pub(crate) fn networks(&self, setting: &Setting) -> Vec<IpRange> {
+        self.texts(setting).filter_map(|text| text.parse().ok()).collect()
     }
 
     /// A length of time. It was tested when it was loaded.

@@ -22,6 +22,8 @@ use keywright_model::secret::Entropy;
 
 use self::pace::{Limit, Pace};
 use crate::ServerState;
+use crate::gateway::readings::Meant;
+use crate::gateway::target::Target;
 
 /// A vendor whose wire can be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,6 +54,29 @@ impl Dialect {
             Self::Gjirafa => gjirafa::WIRE,
             Self::Tencent => tencent::WIRE,
             Self::Partoo => partoo::WIRE,
+        }
+    }
+}
+
+impl Dialect {
+    /// The header in which the vendor's clients send a key to the product, in lower case.
+    pub(crate) const fn key_header(self) -> Option<&'static str> {
+        match self {
+            Self::Onenet => Some(onenet::KEY_HEADER),
+            Self::Gjirafa => Some(gjirafa::KEY_HEADER),
+            // A key pair signs.
+            Self::Tencent => None,
+            Self::Partoo => Some(partoo::KEY_HEADER),
+        }
+    }
+
+    /// What a call of the product means to the vendor, besides its method on its path: all of it must hold.
+    pub(crate) fn meaning(self, call: &Target<'_>) -> Vec<Meant> {
+        match self {
+            Self::Onenet => onenet::meaning(call),
+            Self::Partoo => partoo::meaning(call),
+            // A role's and a key pair's rights are not said by path: what they may do is said with grants.
+            Self::Gjirafa | Self::Tencent => Vec::new(),
         }
     }
 }

@@ -339,8 +339,8 @@ fn nouns() -> Schemas {
     schemas
 }
 
-fn verifying() -> Schemas {
-    let signed = object(
+fn signed_request() -> Value {
+    object(
         &["method", "host", "target", "headers", "body_sha256"],
         [
             ("method", text()),
@@ -349,7 +349,10 @@ fn verifying() -> Schemas {
             ("headers", json!({"type": "object", "additionalProperties": {"type": "string"}})),
             ("body_sha256", text()),
         ],
-    );
+    )
+}
+
+fn verifying() -> Schemas {
     let check = object(&["action"], [("action", text()), ("resource", text())]);
     let count = || json!({"type": "integer", "minimum": 0});
     let limit = open(object(
@@ -361,7 +364,7 @@ fn verifying() -> Schemas {
         [("max", count()), ("remaining", count()), ("reset_at", or_null(time()))],
     ));
     named([
-        ("SignedRequest", signed),
+        ("SignedRequest", signed_request()),
         ("Check", check),
         (
             "VerifyRequest",
@@ -371,6 +374,7 @@ fn verifying() -> Schemas {
                     ("secret", text()),
                     ("access_id", text()),
                     ("signed", reference("SignedRequest")),
+                    ("map_request", json!({"type": "boolean"})),
                     ("keyspace", text()),
                     ("action", text()),
                     ("resource", text()),

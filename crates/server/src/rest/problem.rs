@@ -38,6 +38,7 @@ kinds! {
     INVALID_CURSOR = 400, "invalid_cursor", "The cursor does not belong to this list";
     INVALID_HEADER = 400, "invalid_header", "A header has no usable value";
     UNAUTHENTICATED = 401, "unauthenticated", "The call needs a valid key";
+    AMBIGUOUS_REQUEST = 403, "ambiguous_request", "The request can be read in more than one way";
     FORBIDDEN = 403, "forbidden", "The key may not do this";
     BEYOND_GRANTABLE = 403, "beyond_grantable", "The change gives more than the caller may hand out";
     NOT_FOUND = 404, "not_found", "There is nothing here";
@@ -56,6 +57,8 @@ kinds! {
     GRANTS_TOO_COMPLEX = 422, "grants_too_complex", "The grants are too complex to compare";
     PRECONDITION_REQUIRED = 428, "precondition_required", "The call needs If-Match";
     TOO_MANY_REQUESTS = 429, "too_many_requests", "Too many calls failed from this address";
+    RATE_LIMITED = 429, "rate_limited", "A limit of the key has no room";
+    QUOTA_EXCEEDED = 429, "quota_exceeded", "The key's quota is used up";
     HEADERS_TOO_LARGE = 431, "headers_too_large", "The headers are too many or too large";
     INTERNAL = 500, "internal", "Something broke inside";
     VERIFIER_NOT_CURRENT = 503, "verifier_not_current", "This node cannot answer by a recent enough state";

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod dialects;
 #[cfg(test)]
+mod gateway;
+#[cfg(test)]
 mod listen;
 #[cfg(test)]
 mod rest;

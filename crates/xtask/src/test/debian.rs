@@ -15,6 +15,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("python3", "runs the vendors' own clients"),
     ("python3-venv", "keeps them out of the system's Python"),
     ("python3-pip", "installs them"),
+    ("nginx-light", "a real gateway that asks the server"),
 ];
 
 /// How this machine lets packages be installed.
@@ -109,7 +110,7 @@ mod tests {
     fn what_was_removed_or_never_there_is_missing() {
         let without: Vec<_> = missing("gcc installed\nlibc6-dev installed\npython3 config-files\n");
         let names: Vec<_> = without.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["python3", "python3-venv", "python3-pip"]);
+        assert_eq!(names, ["python3", "python3-venv", "python3-pip", "nginx-light"]);
     }
 
     #[test]

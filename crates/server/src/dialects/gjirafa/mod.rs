@@ -23,6 +23,8 @@ use super::exchange::Incoming;
 
 /// Its name.
 pub(super) const WIRE: &str = "gjirafa";
+/// Where clients of the vendor's sibling product put a key.
+pub(super) const KEY_HEADER: &str = "x-api-key";
 
 /// The organization as the path names it.
 type Organization = Result<Path<String>, PathRejection>;
@@ -55,7 +57,7 @@ fn credential(incoming: &Incoming) -> Option<Secret> {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
             _ => text,
         },
-        None => incoming.header("x-api-key").filter(|text| !text.is_empty())?,
+        None => incoming.header(KEY_HEADER).filter(|text| !text.is_empty())?,
     };
     Some(Secret::new(text))
 }

@@ -6,6 +6,7 @@ mod devices;
 mod error;
 mod list;
 mod map;
+mod meaning;
 mod query;
 mod update;
 mod wire;
@@ -17,11 +18,14 @@ use keywright_control::{Caller, Error};
 use keywright_model::signing::onenet_token::parse_token;
 
 use self::error::Refusal;
+pub(super) use self::meaning::meaning;
 use super::Wire;
 use super::exchange::Incoming;
 
 /// Its name.
 pub(super) const WIRE: &str = "onenet";
+/// Where its clients put a key.
+pub(super) const KEY_HEADER: &str = "api-key";
 
 /// Its calls. One that is not there is refused in the vendor's envelope, too.
 pub(super) fn router() -> Router<Wire> {
@@ -36,7 +40,7 @@ pub(super) fn router() -> Router<Wire> {
 
 /// The caller, from `api-key`, or else from the signed token of the vendor's secure mode.
 async fn caller(wire: &Wire, incoming: &Incoming) -> Result<Caller, Refusal> {
-    if let Some(credential) = incoming.credential("api-key") {
+    if let Some(credential) = incoming.credential(KEY_HEADER) {
         return Ok(wire.authenticate(incoming, &credential, None).await?);
     }
     let token = incoming.header("authorization").and_then(|text| parse_token(text).ok());

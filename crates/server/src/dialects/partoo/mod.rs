@@ -4,6 +4,7 @@ mod create;
 mod error;
 mod list;
 mod map;
+mod meaning;
 mod people;
 mod query;
 mod read;
@@ -20,12 +21,15 @@ use axum::routing::{get, post};
 use keywright_control::Caller;
 
 use self::error::Refusal;
+pub(super) use self::meaning::meaning;
 use super::Wire;
 use super::exchange::Incoming;
 use super::pace::Limit;
 
 /// Its name.
 pub(super) const WIRE: &str = "partoo";
+/// Where its clients put a key, which they spell `x-APIKey`.
+pub(super) const KEY_HEADER: &str = "x-apikey";
 
 /// How often an organization may call.
 pub(super) const LIMIT: Limit = Limit { requests: 300, window: Duration::from_mins(1) };
@@ -42,7 +46,7 @@ pub(super) fn router() -> Router<Wire> {
 
 /// The caller, from `x-APIKey`.
 async fn caller(wire: &Wire, incoming: &Incoming) -> Result<Caller, Refusal> {
-    let credential = incoming.credential("x-apikey").ok_or(Refusal::unauthenticated())?;
+    let credential = incoming.credential(KEY_HEADER).ok_or(Refusal::unauthenticated())?;
     let caller = wire.authenticate(incoming, &credential, None).await?;
     wire.paced(caller.org().bits(), "").map_err(|_| Refusal::too_many(LIMIT.window.as_secs()))?;
     Ok(caller)

@@ -22,14 +22,13 @@ pub(crate) struct Answer<'a> {
 /// Why not, in words.
 struct Detail<'a> {
     denial: Denial,
-    failed: Option<&'a Check<'a>>,
+    failed: Option<Check<'a>>,
     retry_ms: Option<u64>,
 }
 
 impl<'a> Answer<'a> {
-    /// The answer to a question about these checks.
-    pub(crate) fn new(verdict: &'a Verdict, checks: &'a [Check<'a>], incarnation: Incarnation) -> Self {
-        let failed = verdict.check_failed.and_then(|index| checks.get(index));
+    /// The answer to a question of which this check failed.
+    pub(crate) fn new(verdict: &'a Verdict, failed: Option<Check<'a>>, incarnation: Incarnation) -> Self {
         let detail = verdict.denial.map(|denial| Detail { denial, failed, retry_ms: verdict.retry_ms });
         Self { verdict, code: verdict.denial.map_or("allowed", Denial::code), detail, incarnation }
     }
@@ -67,6 +66,11 @@ impl<'a> Answer<'a> {
         out.push(b'}');
         Ok(())
     }
+}
+
+/// Why not, in words.
+pub(crate) fn detail(denial: Denial, failed: Option<Check<'_>>, retry_ms: Option<u64>) -> String {
+    Detail { denial, failed, retry_ms }.to_string()
 }
 
 fn write_key(out: &mut Vec<u8>, key: &FoundKey) -> io::Result<()> {

@@ -3,14 +3,17 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use keywright_model::denial::Denial;
 use keywright_model::id::KeyspaceId;
 use keywright_model::signing::{self, SignatureError};
 use keywright_verifier::{
-    Asked as Keyspaces, Credential, Decided, Deferred, Request, SignatureDenial, Verdict, WeakSecret,
+    Asked as Keyspaces, Check, Credential, Decided, Deferred, FoundKey, Request, SignatureDenial, Verdict,
+    WeakSecret,
 };
 
 use super::question::{Presented, Question};
 use super::{Asker, VerifyState, not_current};
+use crate::gateway::readings::Meant;
 use crate::rest::problem::{Problem, STORE_UNAVAILABLE, TOO_MANY_REQUESTS};
 use crate::throttle::Failures;
 
@@ -25,6 +28,20 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Wrong guesses of weak secrets: for each access id and the address that it was presented from.
 pub(crate) type Guesses = Failures<(String, Option<IpAddr>)>;
 
+/// One way to ask a question: where, for what, and at what cost.
+#[derive(Clone, Copy)]
+struct Attempt<'a> {
+    keyspaces: Keyspaces<'a>,
+    checks: &'a [Check<'a>],
+    cost: u64,
+}
+
+impl<'a> Attempt<'a> {
+    fn request(&self, question: &Question<'_>) -> Request<'a> {
+        Request { keyspaces: self.keyspaces, checks: self.checks, ip: question.ip, cost: self.cost }
+    }
+}
+
 impl VerifyState {
     /// Answers a question.
     pub(crate) async fn ask(&self, asker: &Asker, question: &Question<'_>) -> Result<Verdict, Problem> {
@@ -32,7 +49,46 @@ impl VerifyState {
             None => asker.keyspaces(),
             Some(named) => self.only(asker, question, named).await?,
         };
-        self.ask_in(keyspaces, question, question.cost).await
+        self.ask_within(keyspaces, question).await
+    }
+
+    /// Answers a question about keys of these keyspaces.
+    pub(crate) async fn ask_within(
+        &self,
+        keyspaces: Keyspaces<'_>,
+        question: &Question<'_>,
+    ) -> Result<Verdict, Problem> {
+        let Some(readings) = &question.readings else {
+            let attempt = Attempt { keyspaces, checks: question.checks.as_slice(), cost: question.cost };
+            return self.ask_in(question, attempt).await;
+        };
+        let plain = [readings.plain.check()];
+        let attempt = Attempt { keyspaces, checks: &plain, cost: question.cost };
+        // Invariant: a vendor's reading opens nothing that the plain one forbids, since the caller chose the header.
+        if readings.vendors.is_empty() || !self.is_silent(question, attempt).await? {
+            return self.ask_in(question, attempt).await;
+        }
+        let meant: Vec<Check<'_>> = readings.vendors.iter().map(Meant::check).collect();
+        self.ask_in(question, Attempt { checks: &meant, ..attempt }).await
+    }
+
+    /// Whether nothing allows a thing and nothing denies it.
+    async fn is_silent(&self, question: &Question<'_>, attempt: Attempt<'_>) -> Result<bool, Problem> {
+        let probe = self.ask_in(question, Attempt { cost: 0, ..attempt }).await?;
+        let [check] = attempt.checks else { return Ok(false) };
+        Ok(probe.denial == Some(Denial::InsufficientPermission)
+            && probe.key.is_some_and(|key| !key.is_denied(check)))
+    }
+
+    /// The key that a credential belongs to, whatever may be wrong with it. Counts as no use of it.
+    pub(crate) async fn whose(
+        &self,
+        keyspaces: Keyspaces<'_>,
+        question: &Question<'_>,
+    ) -> Result<Option<FoundKey>, Problem> {
+        // No grant covers an action without a name.
+        let nothing = [Check { action: "", resource: "" }];
+        Ok(self.ask_in(question, Attempt { keyspaces, checks: &nothing, cost: 0 }).await?.key)
     }
 
     /// The one keyspace that is asked about. By name it is found as that of the key itself: a key of any other is not
@@ -48,21 +104,16 @@ impl VerifyState {
         if let Ok(id) = named.parse::<KeyspaceId>() {
             return Ok(asker.keyspaces().only(if asker.reaches(id) { id } else { nowhere }));
         }
-        let verdict = self.ask_in(asker.keyspaces(), question, 0).await?;
-        let found = verdict.key.filter(|key| key.keyspace_name() == named).map(|key| key.keyspace_id());
+        let found = self.whose(asker.keyspaces(), question).await?;
+        let found = found.filter(|key| key.keyspace_name() == named).map(|key| key.keyspace_id());
         Ok(asker.keyspaces().only(found.unwrap_or(nowhere)))
     }
 
-    async fn ask_in(
-        &self,
-        keyspaces: Keyspaces<'_>,
-        question: &Question<'_>,
-        cost: u64,
-    ) -> Result<Verdict, Problem> {
-        match self.ask_once(keyspaces, question, cost)? {
+    async fn ask_in(&self, question: &Question<'_>, attempt: Attempt<'_>) -> Result<Verdict, Problem> {
+        match self.ask_once(question, attempt)? {
             Asking::Answered(verdict) => Ok(verdict),
             Asking::Deferred(deferred) => {
-                let resolved = self.ask_again(keyspaces, question, cost, deferred);
+                let resolved = self.ask_again(question, attempt, deferred);
                 let late = |_| {
                     Problem::new(STORE_UNAVAILABLE)
                         .detail("what is not in memory took too long")
@@ -75,9 +126,8 @@ impl VerifyState {
 
     async fn ask_again(
         &self,
-        keyspaces: Keyspaces<'_>,
         question: &Question<'_>,
-        cost: u64,
+        attempt: Attempt<'_>,
         mut deferred: Deferred,
     ) -> Result<Verdict, Problem> {
         let (mut resolved, mut waited) = (0, 0);
@@ -85,7 +135,7 @@ impl VerifyState {
             match &deferred {
                 Deferred::WeakSecret(asked) => {
                     if !self.prove(asked, question).await? {
-                        return self.unproven(keyspaces, question);
+                        return self.unproven(question, attempt);
                     }
                     resolved += 1;
                 }
@@ -98,7 +148,7 @@ impl VerifyState {
                     waited += 1;
                 }
             }
-            match self.ask_once(keyspaces, question, cost)? {
+            match self.ask_once(question, attempt)? {
                 Asking::Answered(verdict) => return Ok(verdict),
                 Asking::Deferred(again) => deferred = again,
             }
@@ -107,13 +157,8 @@ impl VerifyState {
     }
 
     /// Asks from memory.
-    fn ask_once(
-        &self,
-        keyspaces: Keyspaces<'_>,
-        question: &Question<'_>,
-        cost: u64,
-    ) -> Result<Asking, Problem> {
-        let request = Request { keyspaces, checks: question.checks.as_slice(), ip: question.ip, cost };
+    fn ask_once(&self, question: &Question<'_>, attempt: Attempt<'_>) -> Result<Asking, Problem> {
+        let request = attempt.request(question);
         let ask = |credential: &Credential<'_>| self.0.verifier.verify(credential, &request, self.now());
         let decided = match &question.presented {
             Presented::Secret(secret) => ask(&Credential::Bearer(secret)),
@@ -152,10 +197,8 @@ impl VerifyState {
         Ok(proven)
     }
 
-    fn unproven(&self, keyspaces: Keyspaces<'_>, question: &Question<'_>) -> Result<Verdict, Problem> {
-        let request =
-            Request { keyspaces, checks: question.checks.as_slice(), ip: question.ip, cost: question.cost };
-        match answered(self.0.verifier.unproven(&request, self.now()))? {
+    fn unproven(&self, question: &Question<'_>, attempt: Attempt<'_>) -> Result<Verdict, Problem> {
+        match answered(self.0.verifier.unproven(&attempt.request(question), self.now()))? {
             Asking::Answered(verdict) => Ok(verdict),
             Asking::Deferred(_) => Err(not_current(None)),
         }

@@ -16,17 +16,20 @@ use std::time::Duration;
 use axum::response::Response;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
+use keywright_model::denial::Denial;
 use keywright_model::revision::{Incarnation, RevisionToken};
 use keywright_verifier::{Now, Verdict, Verifier};
 
 use self::answer::Answer;
-use self::question::{Document, Question};
+use self::question::Document;
 use super::call::Asked;
 use super::headers::{KEYWRIGHT_AT_LEAST, text};
 use super::problem::{INTERNAL, Problem, REVISION_NOT_APPLIED, VERIFIER_NOT_CURRENT};
 use crate::state::Common;
 
+pub(crate) use answer::detail;
 pub use authenticate::Asker;
+pub(crate) use question::{Checks, Presented, Question, Signed};
 pub use resolver::{ControlResolver, Resolver};
 pub use root::RootKey;
 
@@ -161,8 +164,20 @@ pub async fn batch(call: VerifyCall) -> Result<Response, Problem> {
 }
 
 impl VerifyState {
+    /// Counts an answer that is given elsewhere, if this node may still give it.
+    pub(crate) fn settle(&self, verdict: &Verdict) -> Result<(), Problem> {
+        self.0.common.metrics.verified(verdict.denial.map_or("allowed", Denial::code));
+        still_holds(self, std::slice::from_ref(verdict))
+    }
+
+    /// Counts a refusal that needed no key.
+    pub(crate) fn refuse(&self, denial: Denial, say: impl FnOnce(Denial) -> Problem) -> Problem {
+        self.0.common.metrics.verified(denial.code());
+        say(denial)
+    }
+
     fn answer<'a>(&self, question: &'a Question<'_>, verdict: &'a Verdict) -> Answer<'a> {
-        let answer = Answer::new(verdict, question.checks.as_slice(), self.incarnation());
+        let answer = Answer::new(verdict, question.failed(verdict), self.incarnation());
         self.0.common.metrics.verified(answer.code());
         answer
     }

@@ -7,10 +7,12 @@ use keywright_model::document::Fields;
 use keywright_model::fault::Faults;
 use keywright_model::limit::LIMIT_MAX;
 use keywright_model::signing::SignedRequest;
-use keywright_verifier::Check;
+use keywright_verifier::{Check, Verdict};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::gateway::credential::{self, Carried};
+use crate::gateway::readings::Readings;
 use crate::rest::json;
 use crate::rest::problem::Problem;
 
@@ -19,8 +21,18 @@ pub(crate) const BATCH_MAX: usize = 1_000;
 /// How many checks one question may hold.
 pub(crate) const CHECKS_MAX: usize = 100;
 
-const KNOWN: &[&str] =
-    &["secret", "access_id", "signed", "keyspace", "action", "resource", "checks", "ip", "cost"];
+const KNOWN: &[&str] = &[
+    "secret",
+    "access_id",
+    "signed",
+    "map_request",
+    "keyspace",
+    "action",
+    "resource",
+    "checks",
+    "ip",
+    "cost",
+];
 
 /// A body as it was sent. A text with an escape in it cannot be borrowed, and a signed request is not worth it: those are
 /// read from the document.
@@ -33,6 +45,8 @@ struct Wire<'a> {
     access_id: Option<&'a str>,
     #[serde(skip)]
     signed: Option<Signed<'a>>,
+    #[serde(skip)]
+    map_request: bool,
     #[serde(borrow, default)]
     keyspace: Option<&'a str>,
     #[serde(borrow, default)]
@@ -66,7 +80,18 @@ pub(crate) struct Signed<'a> {
     body_sha256: Option<[u8; 32]>,
 }
 
-impl Signed<'_> {
+impl<'a> Signed<'a> {
+    /// A request with these headers.
+    pub(crate) const fn new(
+        method: &'a str,
+        host: &'a str,
+        target: &'a str,
+        headers: Vec<(&'a str, &'a str)>,
+        body_sha256: Option<[u8; 32]>,
+    ) -> Self {
+        Self { method, host, target, headers, body_sha256 }
+    }
+
     /// As the signing schemes read it.
     pub(crate) fn request(&self) -> SignedRequest<'_> {
         SignedRequest {
@@ -127,10 +152,23 @@ pub(crate) struct Question<'a> {
     pub keyspace: Option<&'a str>,
     /// What they want to do.
     pub checks: Checks<'a>,
+    /// What the request itself asks for, in place of `checks`.
+    pub readings: Option<Readings>,
     /// From where.
     pub ip: Option<IpAddr>,
     /// For how many units.
     pub cost: u64,
+}
+
+impl Question<'_> {
+    /// The check that a verdict says has failed first.
+    pub(crate) fn failed(&self, verdict: &Verdict) -> Option<Check<'_>> {
+        let index = verdict.check_failed?;
+        match &self.readings {
+            Some(readings) => Some(readings.plain.check()),
+            None => self.checks.as_slice().get(index).copied(),
+        }
+    }
 }
 
 /// A body that was read the slow way, for questions to borrow from.
@@ -196,6 +234,8 @@ fn read<'a>(item: &'a Value, at: &str, faults: &mut Faults) -> Wire<'a> {
     };
     let fields = &mut Fields::new(map, at, KNOWN, faults);
     let signed = signed(map, fields);
+    let said = map.get("map_request").is_some_and(|flag| !flag.is_null());
+    let map_request = said && fields.flag("map_request", false);
     let checks = map.get("checks").filter(|checks| !checks.is_null()).map(|_| checks(map, fields));
     // The fields note the faults; what is borrowed comes from the document itself.
     let mut text = |name: &str| {
@@ -206,6 +246,7 @@ fn read<'a>(item: &'a Value, at: &str, faults: &mut Faults) -> Wire<'a> {
         secret: text("secret"),
         access_id: text("access_id"),
         signed,
+        map_request,
         keyspace: text("keyspace"),
         action: text("action"),
         resource: text("resource"),
@@ -302,9 +343,17 @@ impl<'a> Wire<'a> {
             );
         }
         let checks = self.checked(at, faults);
-        let keyspace = self.keyspace;
+        let (keyspace, map_request) = (self.keyspace, self.map_request);
+        if map_request && !matches!(checks, Checks::None) {
+            faults.add(
+                format!("{at}/map_request"),
+                "conflicting_fields",
+                "stands in place of `action`, `resource` and `checks`",
+            );
+        }
         let presented = self.presented(at, faults)?;
-        Some(Question { presented, keyspace, checks, ip: ip.and_then(Result::ok), cost })
+        let (presented, readings) = opened(presented, map_request, at, faults)?;
+        Some(Question { presented, keyspace, checks, readings, ip: ip.and_then(Result::ok), cost })
     }
 
     fn presented(self, at: &str, faults: &mut Faults) -> Option<Presented<'a>> {
@@ -372,6 +421,39 @@ impl<'a> Wire<'a> {
     }
 }
 
+/// Takes a secret out of the headers of the request that carries it, and says what the request asks for.
+fn opened<'a>(
+    presented: Presented<'a>,
+    map_request: bool,
+    at: &str,
+    faults: &mut Faults,
+) -> Option<(Presented<'a>, Option<Readings>)> {
+    let Presented::Signed(signed) = presented else {
+        if map_request {
+            faults.add(format!("{at}/map_request"), "signed_required", "needs `signed` with it");
+        }
+        return Some((presented, None));
+    };
+    let Ok(carried) = credential::carried(&signed.headers) else {
+        faults.add(
+            format!("{at}/signed/headers"),
+            "conflicting_credentials",
+            credential::Conflict.to_string(),
+        );
+        return None;
+    };
+    let vendor = if let Carried::Secret { vendor, .. } = carried { vendor } else { None };
+    let readings = map_request.then(|| Readings::of(signed.method, signed.target, vendor)).transpose();
+    let readings = readings
+        .map_err(|why| faults.add(format!("{at}/signed/target"), "ambiguous_request", why.to_string()))
+        .ok()?;
+    match carried {
+        Carried::Secret { secret, .. } => Some((Presented::Secret(secret), readings)),
+        // Whether it is signed at all is found out with the signature.
+        Carried::Signed | Carried::Nothing => Some((Presented::Signed(signed), readings)),
+    }
+}
+
 fn check<'a>(action: &'a str, resource: Option<&'a str>, at: &str, faults: &mut Faults) -> Check<'a> {
     if let Err(error) = CheckedRequest::new(action, resource) {
         // The action alone says whose fault it is.
@@ -382,113 +464,5 @@ fn check<'a>(action: &'a str, resource: Option<&'a str>, at: &str, faults: &mut 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn faults(body: &str) -> Vec<String> {
-        let problem = one(body.as_bytes(), &mut Document::default()).expect_err("must be refused");
-        let item = |item: &crate::rest::problem::Item| {
-            let crate::rest::problem::Place::Pointer(at) = &item.place else { panic!("{item:?}") };
-            format!("{at} {}", item.code)
-        };
-        problem.items().iter().map(item).collect()
-    }
-
-    #[track_caller]
-    fn check_refused(body: &str, expected: &[&str]) {
-        assert_eq!(faults(body), expected, "{body}");
-    }
-
-    #[test]
-    fn both_ways_of_reading_give_the_same_question() {
-        let plain = r#"{"secret":"kw_x","action":"get","resource":"devices/7","ip":"10.1.2.3","cost":2,"keyspace":"default"}"#;
-        // An escape makes the borrowed reading fail.
-        let escaped = plain.replace("kw_x", "kw\\u005fx");
-        let (mut first, mut second) = (Document::default(), Document::default());
-        let question = one(plain.as_bytes(), &mut first).unwrap();
-        assert_eq!(question, one(escaped.as_bytes(), &mut second).unwrap());
-        assert_eq!(question.presented, Presented::Secret("kw_x"));
-        assert_eq!(question.checks.as_slice(), [Check { action: "get", resource: "devices/7" }]);
-        assert_eq!((question.cost, question.keyspace), (2, Some("default")));
-    }
-
-    #[test]
-    fn only_the_secret_is_needed_and_null_is_absent() {
-        let mut document = Document::default();
-        let body = r#"{"secret":"s","action":null,"checks":null,"ip":null,"cost":null,"signed":null}"#;
-        let question = one(body.as_bytes(), &mut document).unwrap();
-        assert_eq!((question.checks, question.ip, question.cost), (Checks::None, None, 1));
-    }
-
-    #[test]
-    fn every_fault_is_named() {
-        check_refused("{}", &["/secret missing_field"]);
-        check_refused(r#"{"secret":"s","resource":"a"}"#, &["/resource action_required"]);
-        check_refused(
-            r#"{"secret":"s","action":"a b","ip":"300.1.1.1"}"#,
-            &["/ip invalid_ip", "/action invalid_action"],
-        );
-        check_refused(r#"{"secret":"s","action":"a","resource":"a//b"}"#, &["/resource invalid_resource"]);
-        check_refused(r#"{"secret":"s","cost":-1}"#, &["/cost out_of_range"]);
-        check_refused(r#"{"secret":"s","cost":9007199254740992}"#, &["/cost out_of_range"]);
-        check_refused(r#"{"secret":1,"actoin":"x"}"#, &["/actoin unknown_field", "/secret invalid_type"]);
-        check_refused(r#"{"secret":"s","checks":[]}"#, &["/checks empty"]);
-        check_refused(
-            r#"{"secret":"s","action":"a","checks":[{"action":"a"}]}"#,
-            &["/checks conflicting_fields"],
-        );
-        check_refused(
-            r#"{"secret":"s","checks":[{"action":"a"},{"resource":"x"}]}"#,
-            &["/checks/1/action missing_field"],
-        );
-        check_refused(
-            r#"{"secret":"s","signed":{}}"#,
-            &[
-                "/signed/method missing_field",
-                "/signed/host missing_field",
-                "/signed/target missing_field",
-                "/signed/headers missing_field",
-                "/signed conflicting_fields",
-            ],
-        );
-    }
-
-    #[test]
-    fn a_pair_and_a_signed_request_are_read() {
-        let mut document = Document::default();
-        let pair = one(br#"{"secret":"s","access_id":"AKID1"}"#, &mut document).unwrap();
-        assert_eq!(pair.presented, Presented::Pair { access_id: "AKID1", secret: "s" });
-        let mut document = Document::default();
-        let digest = "ab".repeat(32);
-        let body = format!(
-            r#"{{"signed":{{"method":"GET","host":"h","target":"/a?b","headers":{{"X-Date":"d"}},"body_sha256":"{digest}"}}}}"#
-        );
-        let Presented::Signed(signed) = one(body.as_bytes(), &mut document).unwrap().presented else {
-            panic!("not signed")
-        };
-        assert_eq!((signed.headers, signed.body_sha256), (vec![("X-Date", "d")], Some([0xab; 32])));
-    }
-
-    #[test]
-    fn a_batch_is_read_whole_or_refused_with_the_place_of_each_fault() {
-        let mut document = Document::default();
-        assert_eq!(many(br#"[{"secret":"a"},{"secret":"b"}]"#, &mut document).unwrap().len(), 2);
-        let mut document = Document::default();
-        let refused =
-            many(br#"[{"secret":"a"},{"secret":"b","ip":"x"},{"secrt":"c"}]"#, &mut document).unwrap_err();
-        let places: Vec<_> =
-            refused.items().iter().map(|item| format!("{:?} {}", item.place, item.code)).collect();
-        assert_eq!(
-            places,
-            [
-                r#"Pointer("/2/secrt") unknown_field"#,
-                r#"Pointer("/1/ip") invalid_ip"#,
-                r#"Pointer("/2/secret") missing_field"#,
-            ]
-        );
-        let list = |count: usize| format!("[{}]", vec![r#"{"secret":"a"}"#; count].join(","));
-        assert!(many(list(BATCH_MAX).as_bytes(), &mut Document::default()).is_ok());
-        assert!(many(list(BATCH_MAX + 1).as_bytes(), &mut Document::default()).is_err());
-        assert!(many(b"{}", &mut Document::default()).is_err());
-    }
-}
+#[path = "question_tests.rs"]
+mod tests;
