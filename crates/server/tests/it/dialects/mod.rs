@@ -3,6 +3,7 @@
 mod gjirafa;
 mod gjirafa_input;
 mod onenet;
+mod pairs;
 mod partoo;
 mod partoo_input;
 mod partoo_list;
@@ -57,17 +58,7 @@ impl Wired {
         headers: &[(&str, &str)],
         body: impl Into<Vec<u8>>,
     ) -> Reply {
-        let mut request = Request::builder().method(method).uri(path);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let mut request = request.body(Body::from(body.into())).unwrap();
-        request.extensions_mut().insert(Peer(([127, 0, 0, 1], 40_000).into()));
-        let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        let reply = Reply { status: parts.status.as_u16(), headers: parts.headers, body };
-        note(&reply);
-        reply
+        send_to(&self.router, method, path, headers, body).await
     }
 
     /// A key as REST shows it, by its number.
@@ -107,6 +98,27 @@ impl Wired {
         assert_eq!(made.status, 201, "{:?}", made.body);
         made.json()["number"].clone()
     }
+}
+
+/// Sends a request to a router, from this machine.
+async fn send_to(
+    router: &Router,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Vec<u8>>,
+) -> Reply {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut request = request.body(Body::from(body.into())).unwrap();
+    request.extensions_mut().insert(Peer(([127, 0, 0, 1], 40_000).into()));
+    let (parts, body) = router.clone().oneshot(request).await.unwrap().into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let reply = Reply { status: parts.status.as_u16(), headers: parts.headers, body };
+    note(&reply);
+    reply
 }
 
 /// What the vendors' answers call a secret, wherever it stands.
