@@ -6,6 +6,9 @@
 mod assets;
 pub mod dialects;
 mod dispatch;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
 pub mod listen;
 mod metrics;

@@ -1,9 +1,10 @@
-//! Everything a developer runs: `cargo xtask test`, `tidy`, `tools`, `canary`.
+//! Everything a developer runs: `cargo xtask test`, `tidy`, `tools`, `fuzz`, `canary`.
 //!
 //! It must not know the inside of the service: it starts cargo, Debian's and Python's tools and the built binary, and
 //! reads files. One module a subcommand; a new one is a line in `Command`, a line in `main` and a file.
 
 mod canary;
+mod fuzz;
 mod out;
 mod process;
 mod test;
@@ -37,6 +38,12 @@ enum Command {
     },
     /// Install what the tests need and print the environment that `cargo test` alone wants
     Tools,
+    /// Drive every reader of what strangers send with a fuzzer
+    Fuzz {
+        /// For how long each
+        #[arg(long, default_value_t = 10)]
+        seconds: u32,
+    },
     /// Search what a test run left behind for every secret it issued
     Canary {
         /// The folder with `secrets` and `artifacts/`
@@ -70,6 +77,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Tidy { bless: true } => tidy::bless(&workspace),
         Command::Tidy { bless: false } => tidy::run(&workspace),
         Command::Tools => test::prepare(&workspace),
+        Command::Fuzz { seconds } => fuzz::run(&workspace, seconds),
         Command::Canary { dir } => canary::run(&dir.unwrap_or_else(|| test::canary_dir(&workspace))),
     }
 }

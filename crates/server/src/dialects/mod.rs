@@ -6,6 +6,8 @@
 
 mod exchange;
 mod fields;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod gjirafa;
 mod grants;
 mod onenet;

@@ -124,6 +124,12 @@ fn timely(signed: &Signed<'_>, now: Timestamp) -> Result<(), Denial> {
     if is_stale { Err(Denial::SignatureExpired) } else { Ok(()) }
 }
 
+/// Reads a client's address as a fuzzer wants it read.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_address(headers: &[(&str, &str)]) {
+    let _ = address::client(headers, &Gateway::default().peers);
+}
+
 /// Every header that is text, in the order it came.
 fn text_headers(headers: &HeaderMap) -> Vec<(&str, &str)> {
     headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect()

@@ -12,6 +12,7 @@ use crate::process::{command, must_succeed, output_of, says_yes};
 const PACKAGES: &[(&str, &str)] = &[
     ("gcc", "compiles the bundled SQLite"),
     ("libc6-dev", "its headers"),
+    ("g++", "compiles the fuzzer"),
     ("python3", "runs the vendors' own clients"),
     ("python3-venv", "keeps them out of the system's Python"),
     ("python3-pip", "installs them"),
@@ -108,7 +109,8 @@ mod tests {
 
     #[test]
     fn what_was_removed_or_never_there_is_missing() {
-        let without: Vec<_> = missing("gcc installed\nlibc6-dev installed\npython3 config-files\n");
+        let without: Vec<_> =
+            missing("gcc installed\nlibc6-dev installed\ng++ installed\npython3 config-files\n");
         let names: Vec<_> = without.iter().map(|(name, _)| *name).collect();
         assert_eq!(names, ["python3", "python3-venv", "python3-pip", "nginx-light"]);
     }

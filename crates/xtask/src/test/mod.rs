@@ -13,6 +13,7 @@ use anyhow::Context;
 
 use crate::Outcome;
 use crate::canary;
+use crate::fuzz;
 use crate::out::say;
 use crate::process::{command, minutes, succeeds, timed};
 use crate::workspace::Workspace;
@@ -50,6 +51,7 @@ const STEPS: &[Step] = &[
         command: &["cargo", "test", "--workspace", "--locked", "--no-fail-fast"],
         on_failure: OnFailure::GoOn,
     },
+    Step { name: "fuzz", command: &["cargo", "xtask", "fuzz"], on_failure: OnFailure::GoOn },
     Step { name: "canary sweep", command: &["cargo", "xtask", "canary"], on_failure: OnFailure::GoOn },
 ];
 
@@ -101,6 +103,7 @@ pub(crate) fn prepare(workspace: &Workspace) -> anyhow::Result<Outcome> {
 fn install(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     say("== tools");
     debian::install(&workspace.root)?;
+    fuzz::install(workspace)?;
     python::install(workspace)
 }
 

@@ -3,6 +3,8 @@
 mod create;
 mod delete;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod list;
 mod map;
 mod roles;

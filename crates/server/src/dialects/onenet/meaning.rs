@@ -40,7 +40,7 @@ fn named(query: &str, parameter: &str) -> Option<Vec<String>> {
             return None;
         }
         for stream in decoded(value)?.split(',') {
-            if stream.is_empty() || stream.contains(['/', '*', '&', ';', '%']) {
+            if matches!(stream, "" | "." | "..") || stream.contains(['/', '*', '&', ';', '%']) {
                 return None;
             }
             names.push(stream.to_owned());
@@ -99,6 +99,7 @@ mod tests {
             "datastream_id=",
             "datastream_id",
             "datastream_id=a,,b",
+            "datastream_id=a,..",
             "datastream_id=a&Datastream_id=b",
             "datastream_id=a+b",
             "datastream_id=a/b",

@@ -4,6 +4,8 @@ mod create;
 mod delete;
 mod devices;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod list;
 mod map;
 mod meaning;

@@ -2,6 +2,8 @@
 
 mod create;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod list;
 mod map;
 mod meaning;

@@ -5,6 +5,8 @@ mod create;
 mod delete;
 mod describe;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub(super) mod fuzzing;
 mod list;
 mod map;
 mod parameters;
