@@ -4,7 +4,7 @@
 //! - durable updates (`PATCH /v1/keys/{id}`) against bare grouped SQLite commits of rows of that size: each replaces a row
 //!   of as many bytes as the key's, and appends one of as many as its audit entry and its feed entry.
 //!
-//! Run with `cargo bench -p keywright-server`, `-- verify` or `-- update`. The two of a pair take turns, so that a noisy machine slows both.
+//! Run with `cargo bench -p keywright-server --bench http`, `-- verify` or `-- update`. The two of a pair take turns, so that a noisy machine slows both.
 
 #![expect(
     clippy::disallowed_methods,
