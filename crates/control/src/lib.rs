@@ -3,6 +3,7 @@
 //! This crate must not know HTTP or SQL. Five callers share each verb: REST, the dialects, the console, the gateways and
 //! the command line.
 
+pub mod barrier;
 pub mod bootstrap;
 mod caller;
 mod clock;
@@ -21,10 +22,10 @@ mod write;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keywright_feed::Applied;
 use keywright_model::secret::Entropy;
 use keywright_store::Store;
 
+pub use barrier::Barrier;
 pub use caller::{Caller, Origin, REST};
 pub use clock::Clock;
 pub use error::Error;
@@ -42,8 +43,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// What seals and digests secrets.
     pub vault: Arc<Vault>,
-    /// How far this node's index has come.
-    pub applied: Applied,
+    /// Waits until every verifier answers by a write.
+    pub barrier: Barrier,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -67,7 +68,7 @@ pub struct Control(Arc<Inner>);
 pub struct Inner {
     store: Arc<dyn Store>,
     vault: Arc<Vault>,
-    applied: Applied,
+    barrier: Barrier,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     settings: Settings,
@@ -82,13 +83,13 @@ pub struct Inner {
 impl Control {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, vault, applied, clock, entropy, settings } = parts;
+        let Parts { store, vault, barrier, clock, entropy, settings } = parts;
         let (incarnation, in_progress) = (tokio::sync::OnceCell::new(), write::InProgress::default());
         let argon2 = deferred::Workers::default();
         Self(Arc::new(Inner {
             store,
             vault,
-            applied,
+            barrier,
             clock,
             entropy,
             settings,

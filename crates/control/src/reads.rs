@@ -9,10 +9,11 @@ use keywright_model::noun::Actor;
 use keywright_model::revision::{Revision, RevisionToken};
 use keywright_model::time::Timestamp;
 use keywright_store::audit::AuditEntry;
-use keywright_store::{AuditQuery, Page};
+use keywright_store::{AuditQuery, Page, Touched};
 use serde_json::{Map, Value, json};
 
 use crate::caller::Who;
+use crate::write::touched;
 use crate::{Caller, Control, Error};
 
 /// How far a write has come.
@@ -26,6 +27,8 @@ pub struct RevisionStatus {
     pub missing: u64,
     /// Since when every verifier does, at the latest: when this node first saw it.
     pub since: Option<Timestamp>,
+    /// When every verifier does at the latest; `None` while more are missing than one write may fence.
+    pub at_latest: Option<Timestamp>,
 }
 
 /// How many moments are remembered.
@@ -111,9 +114,31 @@ impl Control {
         if !known {
             return Err(Error::NotFound("revision"));
         }
-        let enforced = self.applied.revision() >= token.revision;
-        let since = enforced.then(|| self.moments.seen(token.revision, self.clock.now()));
-        Ok(RevisionStatus { revision: token, enforced, missing: u64::from(!enforced), since })
+        let touched = self.touched_by(token.revision).await?;
+        let missing = self.barrier.missing(token.revision, &touched).await?;
+        let now = self.clock.now();
+        let since = missing.is_none().then(|| self.moments.seen(token.revision, now));
+        if missing.is_some() {
+            // The node that wrote it may be gone: whoever is asked about a write sees to it.
+            self.barrier.owe(token.revision, touched, 0);
+        }
+        let at_most = missing.as_ref().and_then(|missing| missing.at_most);
+        let at_latest = at_most.map(|most| now.plus_ms(i64::try_from(most.as_millis()).unwrap_or(i64::MAX)));
+        let verifiers = missing.as_ref().map_or(0, |missing| missing.verifiers);
+        Ok(RevisionStatus {
+            revision: token,
+            enforced: missing.is_none(),
+            missing: verifiers,
+            since,
+            at_latest,
+        })
+    }
+
+    /// Whose answers a write has changed; everybody's when the feed has let it go.
+    async fn touched_by(&self, revision: Revision) -> Result<Touched, Error> {
+        let Some(before) = revision.0.checked_sub(1) else { return Ok(Touched::Everything) };
+        let batch = self.store.batches_after(Revision(before), 1).await?.unwrap_or_default();
+        Ok(batch.first().map_or(Touched::Everything, |batch| touched(&batch.changes)))
     }
 
     /// Whether the store answers.

@@ -13,7 +13,7 @@ use keywright_model::revision::{Incarnation, Revision, RevisionToken, Version};
 use keywright_model::secret::Secret;
 use keywright_model::time::Timestamp;
 use keywright_model::view::Names;
-use keywright_store::{AuditContext, Commit, CommitError, Expect, IdempotentWrite, WrappedKey};
+use keywright_store::{AuditContext, Commit, CommitError, Expect, IdempotentWrite, Touched, WrappedKey};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -322,7 +322,11 @@ impl Control {
         let (revision, takes_away, replayed) = (outcome.revision, outcome.takes_away, outcome.replayed);
         let wait = options.wait.unwrap_or(self.settings.enforce_timeout);
         let wait = if takes_away { wait } else { wait.min(GIVING_WAIT) };
-        let all = self.applied.wait_for(revision, wait).await.is_ok();
+        let touched = touched(&outcome.changes);
+        if takes_away {
+            self.barrier.owe(revision, touched.clone(), outcome.changes.len());
+        }
+        let all = self.barrier.wait_for(revision, &touched, wait).await;
         if all {
             self.moments.seen(revision, self.clock.now());
         }
@@ -354,6 +358,25 @@ impl Control {
             _ => Ok(()),
         }
     }
+}
+
+/// Whose answers these changes may change.
+pub(crate) fn touched(changes: &[Change]) -> Touched {
+    let keyspace = |change: &Change| match change {
+        Change::KeyChanged(key) => Some(key.keyspace),
+        Change::KeyspaceChanged(keyspace) => Some(keyspace.id),
+        Change::KeyspaceDeleted(_, id) => Some(*id),
+        Change::OrgChanged(_)
+        | Change::OrgDeleted(_)
+        | Change::PrincipalChanged(_)
+        | Change::PrincipalDeleted(..)
+        | Change::RoleChanged(_)
+        | Change::RoleDeleted(..)
+        | Change::PlanChanged(_)
+        | Change::PlanDeleted(..)
+        | Change::KeyPurged(..) => None,
+    };
+    changes.iter().map(keyspace).collect::<Option<_>>().map_or(Touched::Everything, Touched::Keyspaces)
 }
 
 /// A call's name belongs to its caller and its route.

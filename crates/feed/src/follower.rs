@@ -44,9 +44,24 @@ pub struct NotApplied {
 }
 
 impl Applied {
+    /// How far whoever sends says that an index has come.
+    pub fn following(progress: &watch::Sender<Revision>) -> Self {
+        Self { revision: progress.subscribe() }
+    }
+
     /// The newest revision that the index answers by.
     pub fn revision(&self) -> Revision {
         *self.revision.borrow()
+    }
+
+    /// Whether anybody still moves it on.
+    pub fn is_followed(&self) -> bool {
+        self.revision.has_changed().is_ok()
+    }
+
+    /// Hears of each step.
+    pub(crate) fn changes(&self) -> watch::Receiver<Revision> {
+        self.revision.clone()
     }
 
     /// Waits until the index answers by this revision or a newer one.
@@ -185,4 +200,4 @@ impl Following {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -96,6 +96,8 @@ ids! {
     RoleId = "role_";
     /// Names a plan.
     PlanId = "plan_";
+    /// Names one life of a verifier: a node's or a follower's, from its registration to its end. Never used again.
+    NodeId = "node_";
 }
 
 #[cfg(test)]

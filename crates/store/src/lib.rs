@@ -7,6 +7,7 @@ pub mod audit;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod error;
+pub mod members;
 pub mod query;
 pub mod sqlite;
 
@@ -23,6 +24,7 @@ use keywright_model::seal::Sealed;
 use keywright_model::time::Timestamp;
 
 pub use crate::error::{CommitError, StoreError};
+pub use crate::members::{Alone, Member, MemberStatus, Members, NewMember, Renewal, Report, Touched};
 pub use crate::query::{AuditQuery, KeyQuery, NounKind, NounQuery, Page, Standing};
 
 /// One noun of any kind, as it stands.

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keywright_control::source::StoreSource;
-use keywright_control::{Caller, Control, Origin, Parts, REST, Settings, Vault, bootstrap};
+use keywright_control::{Barrier, Caller, Control, Origin, Parts, REST, Settings, Vault, bootstrap};
 use keywright_feed::Follower;
 use keywright_model::key::{Key, KeySecret};
 use keywright_model::seal::SealingKey;
 use keywright_model::secret::{Entropy, Secret};
-use keywright_store::Store;
 use keywright_store::audit::AuditKey;
 use keywright_store::sqlite::{SqliteFile, SqliteStore};
+use keywright_store::{Alone, Store};
 use keywright_verifier::{Lease, Now, Options, Verifier};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -78,12 +78,16 @@ impl TestNode {
         let store = file.start(audit_key, Arc::clone(&entropy)).expect("the store starts");
         let verifier = Arc::new(Verifier::new(options(&vault, &entropy)));
         let shared: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
-        let source = Arc::new(StoreSource::new(Arc::clone(&shared)));
+        let source = Arc::new(StoreSource::new(Arc::clone(&shared), Arc::clone(&vault)));
         let follower = Follower::start(source, Arc::clone(&verifier)).await.expect("the index loads");
         let control = Control::new(Parts {
             store: shared,
             vault: Arc::clone(&vault),
-            applied: follower.applied(),
+            barrier: Barrier::new(
+                Arc::new(Alone::default()),
+                follower.applied(),
+                Arc::<ManualClock>::clone(&clock),
+            ),
             clock: Arc::<ManualClock>::clone(&clock),
             entropy,
             settings: Settings { enforce_timeout: Duration::from_secs(3) },

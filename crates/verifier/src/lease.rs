@@ -34,6 +34,11 @@ impl Lease {
         self.deadline.store(0, Ordering::Release);
     }
 
+    /// Until when this node may answer, in nanoseconds since boot: 0 is not at all.
+    pub fn until_ns(&self) -> u64 {
+        self.deadline.load(Ordering::Acquire)
+    }
+
     /// Reads both. Must come before the state is read: the argument is in `enforcement.md` §1.5.
     pub(crate) fn read(&self) -> LeaseRead {
         let deadline = self.deadline.load(Ordering::Acquire);

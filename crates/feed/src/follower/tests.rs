@@ -107,18 +107,18 @@ impl Source for Log {
     }
 }
 
-fn verifier() -> Arc<Verifier> {
-    Arc::new(Verifier::new(Options {
+pub(crate) fn verifier(lease: Lease) -> Verifier {
+    Verifier::new(Options {
         peppers: vec![],
         boot_key: Zeroizing::new([0; 32]),
         dummy_argon2: "".into(),
         unseal: Box::new(|_, _| None),
-        lease: Lease::embedded(),
-    }))
+        lease,
+    })
 }
 
 async fn follow(log: &Arc<Log>) -> (Follower, Arc<Verifier>) {
-    let verifier = verifier();
+    let verifier = Arc::new(verifier(Lease::embedded()));
     let source: Arc<dyn Source> = Arc::clone(log) as _;
     (Follower::start(source, Arc::clone(&verifier)).await.unwrap(), verifier)
 }

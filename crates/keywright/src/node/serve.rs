@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use keywright_control::source::StoreSource;
-use keywright_control::{Control, Parts, Settings as ControlSettings, Vault};
+use keywright_control::{Barrier, Control, Parts, Settings as ControlSettings, Vault};
 use keywright_feed::Follower;
 use keywright_model::secret::Entropy as _;
 use keywright_server::dialects::{self, Dialect};
 use keywright_server::gateway::Gateway;
 use keywright_server::listen::{Bounds, Listen, Listener, TlsFiles, bind};
 use keywright_server::{BODY_TIMEOUT, ServerState, router};
-use keywright_store::Store;
 use keywright_store::sqlite::SqliteFile;
+use keywright_store::{Alone, Store};
 use keywright_verifier::{Lease, Options, Verifier};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -56,12 +56,12 @@ pub(crate) async fn serve(session: &Session) -> anyhow::Result<Outcome> {
     let (store, vault, installation) = data.start()?;
     let store: Arc<dyn Store> = store;
     let verifier = Arc::new(verifier(&vault)?);
-    let source = Arc::new(StoreSource::new(Arc::clone(&store)));
+    let source = Arc::new(StoreSource::new(Arc::clone(&store), Arc::clone(&vault)));
     let follower = Follower::start(source, Arc::clone(&verifier)).await?;
     let control = Control::new(Parts {
         store: Arc::clone(&store),
         vault,
-        applied: follower.applied(),
+        barrier: Barrier::new(Arc::new(Alone::default()), follower.applied(), Arc::new(SystemClock)),
         clock: Arc::new(SystemClock),
         entropy: entropy(),
         settings: ControlSettings { enforce_timeout: settings.duration(&ENFORCE_TIMEOUT) },

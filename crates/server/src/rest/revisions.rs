@@ -14,9 +14,8 @@ pub async fn show(call: Call) -> Result<Response, Problem> {
     let token = token.map_err(|_| Problem::new(NOT_FOUND).detail("no such revision"))?;
     let status = call.control.revision_status(&call.caller, token).await?;
     let enforced = if status.enforced { "all" } else { "pending" };
-    // One node has no bound on when it follows: that it has not is a defect or a store that does not answer.
     answer::ok(&json!({
         "revision": token.to_string(), "enforced": enforced, "missing": status.missing,
-        "enforced_since": status.since, "enforced_at_latest": null,
+        "enforced_since": status.since, "enforced_at_latest": status.at_latest,
     }))
 }

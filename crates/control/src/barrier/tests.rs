@@ -1,0 +1,234 @@
+//! The barrier against rows in memory, on tokio's paused clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+use keywright_model::id::KeyspaceId;
+use keywright_model::time::Timestamp;
+use keywright_store::{NewMember, Renewal, Report};
+use tokio::time::Instant;
+
+use super::*;
+
+struct Paused(Instant);
+
+impl Clock for Paused {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_ms(0)
+    }
+
+    fn boot_ns(&self) -> u64 {
+        nanos(self.0.elapsed()) + 1
+    }
+}
+
+struct Rows {
+    rows: Mutex<BTreeMap<NodeId, Member>>,
+    reports: broadcast::Sender<Report>,
+    /// Whether reports are heard.
+    heard: bool,
+}
+
+impl Rows {
+    fn set(&self, id: NodeId, change: impl FnOnce(&mut Member)) {
+        change(self.rows.lock().unwrap().get_mut(&id).unwrap());
+    }
+
+    fn status(&self, id: NodeId) -> Option<MemberStatus> {
+        self.rows.lock().unwrap().get(&id).map(|row| row.status)
+    }
+
+    fn fenced(&self) -> usize {
+        self.rows.lock().unwrap().values().filter(|row| row.status == MemberStatus::Fenced).count()
+    }
+}
+
+#[async_trait]
+impl Members for Rows {
+    fn is_alone(&self) -> bool {
+        false
+    }
+
+    async fn register(&self, _: &NewMember) -> Result<(), StoreError> {
+        unreachable!("nobody joins in these tests")
+    }
+
+    async fn go_live(&self, _: NodeId, _: Revision) -> Result<Option<Revision>, StoreError> {
+        unreachable!("nobody joins in these tests")
+    }
+
+    async fn renew(&self, _: NodeId) -> Result<Renewal, StoreError> {
+        unreachable!("nobody renews in these tests")
+    }
+
+    async fn report(&self, id: NodeId, applied: Revision) -> Result<(), StoreError> {
+        self.set(id, |row| row.applied = applied);
+        if self.heard {
+            let _ = self.reports.send(Some((id, applied)));
+        }
+        Ok(())
+    }
+
+    async fn fence(&self, id: NodeId) -> Result<(), StoreError> {
+        self.set(id, |row| row.status = MemberStatus::Fenced);
+        Ok(())
+    }
+
+    async fn bury(&self, id: NodeId) -> Result<bool, StoreError> {
+        Ok(self.rows.lock().unwrap().remove(&id).is_some())
+    }
+
+    async fn members(&self) -> Result<Vec<Member>, StoreError> {
+        Ok(self.rows.lock().unwrap().values().cloned().collect())
+    }
+
+    fn reports(&self) -> broadcast::Receiver<Report> {
+        self.reports.subscribe()
+    }
+}
+
+const LEASE_MS: u64 = 9_000;
+
+fn node(number: u64) -> NodeId {
+    NodeId::from_bits(number.into())
+}
+
+fn member(number: u64, status: MemberStatus) -> Member {
+    Member {
+        id: node(number),
+        name: None,
+        scope: None,
+        status,
+        applied: Revision(1),
+        lease_ms: LEASE_MS,
+        address: String::new(),
+        version: String::new(),
+        renewed_ago_ms: None,
+    }
+}
+
+struct World {
+    rows: Arc<Rows>,
+    barrier: Barrier,
+}
+
+/// A barrier on a process whose own index has applied everything.
+fn world(members: impl IntoIterator<Item = Member>, heard: bool) -> World {
+    let rows = members.into_iter().map(|member| (member.id, member)).collect();
+    let rows = Arc::new(Rows { rows: Mutex::new(rows), reports: broadcast::channel(64).0, heard });
+    let members: Arc<dyn Members> = Arc::<Rows>::clone(&rows);
+    let (progress, _) = watch::channel(Revision(1_000));
+    let barrier = Barrier::new(members, Applied::following(&progress), Arc::new(Paused(Instant::now())));
+    tokio::spawn(barrier.clone().run());
+    World { rows, barrier }
+}
+
+fn live(count: u64) -> impl Iterator<Item = Member> {
+    (1..=count).map(|number| member(number, MemberStatus::Live))
+}
+
+const EVERYTHING: Touched = Touched::Everything;
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_write_waits_for_each_that_may_answer_and_for_nobody_who_joins() {
+    let joining = member(3, MemberStatus::Joining);
+    let World { rows, barrier } = world(live(2).chain([joining]), true);
+    assert!(!barrier.wait_for(Revision(2), &EVERYTHING, SECOND).await);
+    rows.report(node(1), Revision(2)).await.unwrap();
+    assert!(!barrier.wait_for(Revision(2), &EVERYTHING, SECOND).await, "the second has not reported");
+    rows.report(node(2), Revision(1)).await.unwrap();
+    assert!(!barrier.wait_for(Revision(2), &EVERYTHING, SECOND).await, "an older revision is not enough");
+    let waiting = tokio::spawn({
+        let barrier = barrier.clone();
+        async move { barrier.wait_for(Revision(2), &EVERYTHING, SECOND).await }
+    });
+    tokio::task::yield_now().await;
+    rows.report(node(2), Revision(3)).await.unwrap();
+    assert!(waiting.await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_that_is_not_heard_costs_a_look_and_no_more() {
+    let World { rows, barrier } = world(live(1), false);
+    let begun = Instant::now();
+    let reporting = Arc::clone(&rows);
+    tokio::spawn(async move {
+        tokio::time::sleep(SECOND).await;
+        reporting.report(node(1), Revision(2)).await.unwrap();
+    });
+    assert!(barrier.wait_for(Revision(2), &EVERYTHING, 5 * SECOND).await);
+    assert!(begun.elapsed() <= SECOND + LOOK_WAITING + LOOK_WAITING, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_lost_is_fenced_after_patience_and_gone_after_its_lease_and_not_before() {
+    let World { rows, barrier } = world(live(2), true);
+    rows.report(node(2), Revision(2)).await.unwrap();
+    barrier.owe(Revision(2), EVERYTHING, 1);
+    tokio::time::sleep(PATIENCE - LOOK_WAITING).await;
+    assert_eq!(rows.status(node(1)), Some(MemberStatus::Live));
+    tokio::time::sleep(3 * LOOK_WAITING).await;
+    assert_eq!(rows.status(node(1)), Some(MemberStatus::Fenced));
+    assert_eq!(rows.status(node(2)), Some(MemberStatus::Live), "who has reported keeps its lease");
+    let missing = barrier.missing(Revision(2), &EVERYTHING).await.unwrap().unwrap();
+    assert_eq!(missing.verifiers, 1);
+    let most = missing.at_most.unwrap();
+    assert!(most > Duration::from_millis(LEASE_MS) && most <= lease_over_after(LEASE_MS), "{most:?}");
+    // 9 s on a clock that runs 10 % slow, measured by one that runs 10 % fast, are 11 s.
+    tokio::time::sleep(Duration::from_millis(LEASE_MS) + SECOND).await;
+    assert_eq!(rows.status(node(1)), Some(MemberStatus::Fenced));
+    assert!(!barrier.wait_for(Revision(2), &EVERYTHING, Duration::ZERO).await);
+    assert!(barrier.wait_for(Revision(2), &EVERYTHING, 2 * SECOND).await);
+    assert_eq!(rows.status(node(1)), None);
+    assert_eq!((barrier.missing(Revision(2), &EVERYTHING).await.unwrap(), barrier.owed()), (None, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fence_that_somebody_else_set_is_waited_out_whole_from_when_it_was_seen() {
+    let World { rows, barrier } = world(live(1), true);
+    assert!(
+        !barrier.wait_for(Revision(2), &EVERYTHING, 20 * SECOND).await,
+        "nobody is fenced who is not owed"
+    );
+    rows.set(node(1), |row| row.status = MemberStatus::Fenced);
+    let begun = Instant::now();
+    assert!(barrier.wait_for(Revision(2), &EVERYTHING, 20 * SECOND).await);
+    assert!(begun.elapsed() >= lease_over_after(LEASE_MS), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_write_fences_a_fifth_at_most_and_then_has_no_bound() {
+    let World { rows, barrier } = world(live(10), true);
+    barrier.owe(Revision(2), EVERYTHING, 1);
+    tokio::time::sleep(2 * PATIENCE).await;
+    assert_eq!(rows.fenced(), 2);
+    assert_eq!(barrier.missing(Revision(2), &EVERYTHING).await.unwrap().unwrap().at_most, None);
+    tokio::time::sleep(60 * SECOND).await;
+    assert_eq!(rows.fenced(), 0, "the two are gone");
+    assert_eq!(barrier.owed(), 1, "the eight others still hold it up");
+    for number in 1..=10 {
+        rows.bury(node(number)).await.unwrap();
+    }
+    assert!(barrier.wait_for(Revision(2), &EVERYTHING, SECOND).await, "an operator knew better");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_changes_are_given_more_patience() {
+    let World { rows, barrier } = world(live(1), true);
+    barrier.owe(Revision(2), EVERYTHING, 1_000_000);
+    tokio::time::sleep(20 * SECOND).await;
+    assert_eq!(rows.status(node(1)), Some(MemberStatus::Live));
+    tokio::time::sleep(3 * SECOND).await;
+    assert_eq!(rows.status(node(1)), Some(MemberStatus::Fenced));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_of_other_keyspaces_holds_up_nobody() {
+    let keyspace = |number| BTreeSet::from([KeyspaceId::from_bits(number)]);
+    let follower = Member { scope: Some(keyspace(1)), ..member(1, MemberStatus::Live) };
+    let World { barrier, .. } = world([follower], true);
+    assert!(barrier.wait_for(Revision(2), &Touched::Keyspaces(keyspace(2)), SECOND).await);
+    assert!(!barrier.wait_for(Revision(2), &Touched::Keyspaces(keyspace(1)), SECOND).await);
+    assert!(!barrier.wait_for(Revision(2), &EVERYTHING, SECOND).await);
+}
