@@ -23,7 +23,7 @@ impl Clock for Paused {
 }
 
 struct Rows {
-    rows: Mutex<BTreeMap<NodeId, Member>>,
+    lives: Mutex<BTreeMap<NodeId, Member>>,
     reports: broadcast::Sender<Report>,
     /// Whether reports are heard.
     heard: bool,
@@ -31,15 +31,15 @@ struct Rows {
 
 impl Rows {
     fn set(&self, id: NodeId, change: impl FnOnce(&mut Member)) {
-        change(self.rows.lock().unwrap().get_mut(&id).unwrap());
+        change(self.lives.lock().unwrap().get_mut(&id).unwrap());
     }
 
     fn status(&self, id: NodeId) -> Option<MemberStatus> {
-        self.rows.lock().unwrap().get(&id).map(|row| row.status)
+        self.lives.lock().unwrap().get(&id).map(|row| row.status)
     }
 
     fn fenced(&self) -> usize {
-        self.rows.lock().unwrap().values().filter(|row| row.status == MemberStatus::Fenced).count()
+        self.lives.lock().unwrap().values().filter(|row| row.status == MemberStatus::Fenced).count()
     }
 }
 
@@ -75,11 +75,11 @@ impl Members for Rows {
     }
 
     async fn bury(&self, id: NodeId) -> Result<bool, StoreError> {
-        Ok(self.rows.lock().unwrap().remove(&id).is_some())
+        Ok(self.lives.lock().unwrap().remove(&id).is_some())
     }
 
     async fn members(&self) -> Result<Vec<Member>, StoreError> {
-        Ok(self.rows.lock().unwrap().values().cloned().collect())
+        Ok(self.lives.lock().unwrap().values().cloned().collect())
     }
 
     fn reports(&self) -> broadcast::Receiver<Report> {
@@ -115,7 +115,7 @@ struct World {
 /// A barrier on a process whose own index has applied everything.
 fn world(members: impl IntoIterator<Item = Member>, heard: bool) -> World {
     let rows = members.into_iter().map(|member| (member.id, member)).collect();
-    let rows = Arc::new(Rows { rows: Mutex::new(rows), reports: broadcast::channel(64).0, heard });
+    let rows = Arc::new(Rows { lives: Mutex::new(rows), reports: broadcast::channel(64).0, heard });
     let members: Arc<dyn Members> = Arc::<Rows>::clone(&rows);
     let (progress, _) = watch::channel(Revision(1_000));
     let barrier = Barrier::new(members, Applied::following(&progress), Arc::new(Paused(Instant::now())));
@@ -166,7 +166,7 @@ async fn one_that_is_lost_is_fenced_after_patience_and_gone_after_its_lease_and_
     let World { rows, barrier } = world(live(2), true);
     rows.report(node(2), Revision(2)).await.unwrap();
     barrier.owe(Revision(2), EVERYTHING, 1);
-    tokio::time::sleep(PATIENCE - LOOK_WAITING).await;
+    tokio::time::sleep(PATIENCE.saturating_sub(LOOK_WAITING)).await;
     assert_eq!(rows.status(node(1)), Some(MemberStatus::Live));
     tokio::time::sleep(3 * LOOK_WAITING).await;
     assert_eq!(rows.status(node(1)), Some(MemberStatus::Fenced));
