@@ -141,6 +141,9 @@ pub struct LimitState {
     /// When it is full again.
     #[serde(default)]
     pub reset_ms: Option<u64>,
+    /// Who counts it, when it is not all nodes together: `node`, `uncounted`, `unavailable`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
     /// What a newer server says besides.
     #[serde(flatten)]
     pub other: Map<String, Value>,

@@ -21,5 +21,5 @@ pub mod throttle;
 pub mod tls;
 
 pub use dispatch::router;
-pub use rest::verify::RootKey;
+pub use rest::verify::{Figure, Limiter, RootKey};
 pub use state::{BODY_TIMEOUT, Parts, ServerState};

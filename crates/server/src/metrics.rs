@@ -159,11 +159,12 @@ impl Metrics {
         self.throttled.inc();
     }
 
-    /// Everything, in the `OpenMetrics` text format, `more` (a name, help and value each) included.
+    /// Everything, in the `OpenMetrics` text format, `more` (a name, help and value each) included. A name that ends in
+    /// `_total` counts up.
     pub fn text(&self, more: &[(&str, &str, u64)]) -> String {
         let mut text = String::new();
         for (name, help, value) in more {
-            text.push_str(&format_gauge(name, help, *value));
+            text.push_str(&format_figure(name, help, *value));
         }
         // Writing to a text does not fail.
         let _ = encode(&mut text, &self.registry);
@@ -171,8 +172,9 @@ impl Metrics {
     }
 }
 
-fn format_gauge(name: &str, help: &str, value: u64) -> String {
-    format!("# HELP keywright_{name} {help}.\n# TYPE keywright_{name} gauge\nkeywright_{name} {value}\n")
+fn format_figure(name: &str, help: &str, value: u64) -> String {
+    let (family, kind) = name.strip_suffix("_total").map_or((name, "gauge"), |family| (family, "counter"));
+    format!("# HELP keywright_{family} {help}.\n# TYPE keywright_{family} {kind}\nkeywright_{name} {value}\n")
 }
 
 #[cfg(test)]
@@ -189,9 +191,12 @@ mod tests {
         metrics.answered(&figures, 200, 6_000_000_000);
         metrics.verified("allowed");
         metrics.throttled();
-        let text = metrics.text(&[("revision", "The newest revision applied", 42)]);
+        let text = metrics
+            .text(&[("revision", "The newest revision applied", 42), ("limiter_calls_total", "Calls", 7)]);
         for line in [
             "keywright_revision 42",
+            "# TYPE keywright_limiter_calls counter",
+            "keywright_limiter_calls_total 7",
             "keywright_http_requests_total{route=\"getKey\",status=\"200\"} 3",
             "keywright_http_requests_total{route=\"getKey\",status=\"404\"} 1",
             "keywright_http_request_seconds_count{route=\"getKey\"} 4",

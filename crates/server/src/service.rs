@@ -96,6 +96,6 @@ pub(crate) async fn readyz(call: OpenCall) -> Result<Response, Problem> {
 
 /// Figures for Prometheus.
 pub(crate) async fn metrics(call: OpenCall) -> Result<Response, Problem> {
-    let text = call.state.common().metrics.text(&call.state.verify().gauges());
+    let text = call.state.common().metrics.text(&call.state.verify().figures());
     Ok((StatusCode::OK, [(CONTENT_TYPE, figures::CONTENT_TYPE)], text).into_response())
 }

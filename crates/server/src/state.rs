@@ -9,7 +9,7 @@ use keywright_verifier::Verifier;
 use crate::gateway::Gateway;
 use crate::metrics::Metrics;
 use crate::rest::request_id::RequestIds;
-use crate::rest::verify::{ControlResolver, RootKey, VerifyState};
+use crate::rest::verify::{ControlResolver, Limiter, RootKey, VerifyState};
 use crate::throttle::Throttle;
 
 /// How long a body may take to arrive.
@@ -64,8 +64,13 @@ impl std::fmt::Debug for Common {
 }
 
 impl ServerState {
-    /// Puts the parts together.
+    /// Puts the parts together, for a node that counts limits by itself.
     pub fn new(parts: Parts) -> Self {
+        Self::with_limiter(parts, None)
+    }
+
+    /// Puts the parts together, for a node whose verifier shares limits with others through a limiter.
+    pub fn with_limiter(parts: Parts, limiter: Option<Arc<dyn Limiter>>) -> Self {
         let Parts { control, verifier, clock, boot, body_timeout, gateway } = parts;
         let metrics = Metrics::default();
         let common = Arc::new(Common {
@@ -75,7 +80,7 @@ impl ServerState {
             request_ids: RequestIds::new(boot),
             body_timeout,
         });
-        let resolver = ControlResolver::new(control.clone(), Arc::clone(&verifier));
+        let resolver = ControlResolver::new(control.clone(), Arc::clone(&verifier), limiter);
         let verify = VerifyState::new(verifier, Arc::new(resolver), Arc::clone(&common));
         Self(Arc::new(Shared { control, verify, common, gateway }))
     }

@@ -13,7 +13,7 @@ use keywright_model::time::Timestamp;
 
 use crate::Unseal;
 use crate::directory::{KeyspaceRow, OrgRow, OwnerRow, PlanRow, placed};
-use crate::limits::{CompiledLimit, LimitCells};
+use crate::limits::{CompiledLimit, LimitCells, Sharing};
 use crate::meters::{Meters, PlanCells, PlanMeters};
 use crate::pairs::{PairSecret, SigningSecret, Weak};
 use crate::quota::{CompiledQuota, QuotaCell, QuotaSubject};
@@ -60,6 +60,7 @@ pub(crate) struct Applying<'a> {
     pub(crate) writer: &'a mut Writer,
     pub(crate) seats: &'a Seats,
     pub(crate) unseal: &'a Unseal,
+    pub(crate) sharing: Sharing,
     /// What counters and proofs are taken over from.
     pub(crate) previous: &'a State,
     pub(crate) next: State,
@@ -290,10 +291,10 @@ impl Applying<'_> {
         let quota = has_quota.then(|| old_quota.unwrap_or_else(|| self.writer.quota_cell(subject)));
         let cells = match before {
             Some(Before { limits: old, meters: Some(meters), .. }) => {
-                LimitCells::inheriting(&meters.limits.all(), old, limits)
+                LimitCells::inheriting(&meters.limits.all(), old, limits, self.sharing)
             }
             Some(Before { limits: old, seat: Some(seat), .. }) => {
-                LimitCells::inheriting(&[seat.limit()], old, limits)
+                LimitCells::inheriting(&[seat.limit()], old, limits, self.sharing)
             }
             _ => LimitCells::with_room_for(limits.len()),
         };
@@ -318,7 +319,7 @@ impl Applying<'_> {
                 self.seats.touch(place, at);
             }
             if let Some(seat) = self.seats.at(place) {
-                seat.go_on_from(before);
+                seat.go_on_from(before, self.sharing);
             }
         }
         Some(place)

@@ -4,6 +4,7 @@
 //! immutable state, so that a batch is seen whole or not at all. Counters, last uses and proven custom secrets live
 //! beside the state, so that they survive every publication.
 
+mod allowance;
 mod apply;
 mod ask;
 mod directory;
@@ -16,6 +17,7 @@ mod prefetch;
 mod proof;
 mod quota;
 mod seats;
+mod spending;
 mod state;
 mod table;
 mod terms;
@@ -23,6 +25,7 @@ mod verdict;
 mod verify;
 
 use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -35,6 +38,7 @@ use keywright_model::revision::{Incarnation, Revision, RevisionToken};
 use keywright_model::time::Timestamp;
 use zeroize::Zeroizing;
 
+pub use crate::allowance::{AllowanceCell, AllowanceNeed, Counting, Meter};
 pub use crate::ask::{Asked, Check, Credential, Now, Request, SignatureDenial};
 pub use crate::inline::Inline;
 pub use crate::lease::Lease;
@@ -42,6 +46,7 @@ pub use crate::quota::{QuotaBlock, QuotaSubject, Unspent, block_units};
 pub use crate::verdict::{Decided, Deferred, FoundKey, LimitState, QuotaState, Verdict, WeakSecret};
 
 use crate::apply::{Applying, Writer};
+use crate::limits::Sharing;
 use crate::proof::Proofs;
 use crate::seats::{KeyIds, Seats};
 use crate::state::{Position, State};
@@ -65,6 +70,10 @@ pub struct Options {
     pub lease: Lease,
 }
 
+/// Every way of counting, by the number that it is kept as.
+const COUNTING: [Counting; 4] =
+    [Counting::Installation, Counting::Node, Counting::Nobody, Counting::Refusing];
+
 /// The index. Share it in an `Arc`.
 pub struct Verifier {
     pub(crate) state: ArcSwap<State>,
@@ -72,6 +81,9 @@ pub struct Verifier {
     pub(crate) peppers: Box<[(u32, Pepper)]>,
     pub(crate) proofs: Proofs,
     lease: Lease,
+    /// Who counts limits, and how that goes: see [`Self::share_limits`].
+    sharing: Sharing,
+    counting: AtomicU8,
     unseal: Unseal,
     /// Held by whoever applies; no reader ever takes it.
     writer: Mutex<Writer>,
@@ -144,8 +156,38 @@ impl Verifier {
             peppers: peppers.into(),
             proofs: Proofs::new(&boot_key, dummy_argon2),
             lease,
+            sharing: Sharing::OneNode,
+            counting: AtomicU8::new(0),
             unseal,
             writer: Mutex::default(),
+        }
+    }
+
+    /// Counts limits together with other nodes: units are spent that a limiter has given ahead of use, and
+    /// [`Deferred::Allowances`] asks for more. To be said before anything is loaded.
+    #[must_use]
+    pub fn share_limits(mut self) -> Self {
+        self.sharing = Sharing::Nodes;
+        self
+    }
+
+    /// Says how limits are counted from now on. Counts for limits that nodes share.
+    pub fn set_counting(&self, counting: Counting) {
+        let place = COUNTING.iter().position(|other| *other == counting).unwrap_or_default();
+        self.counting.store(u8::try_from(place).unwrap_or_default(), Ordering::Release);
+    }
+
+    /// How limits are counted now.
+    pub fn counting(&self) -> Counting {
+        let place = usize::from(self.counting.load(Ordering::Acquire));
+        COUNTING.get(place).copied().unwrap_or_default()
+    }
+
+    /// How limits are counted, where nodes share them.
+    pub(crate) fn shared_counting(&self) -> Option<Counting> {
+        match self.sharing {
+            Sharing::OneNode => None,
+            Sharing::Nodes => Some(self.counting()),
         }
     }
 
@@ -214,10 +256,10 @@ impl Verifier {
             return Err(gap);
         }
         let (next, at) = (State::clone(&previous), batch.at.unix_ms());
-        let (seats, unseal) = (&self.seats, &self.unseal);
+        let (seats, unseal, sharing) = (&self.seats, &self.unseal, self.sharing);
         let writer = &mut *writer;
         let mut applying =
-            Applying { writer, seats, unseal, previous: &previous, next, at, loaded_ids: None };
+            Applying { writer, seats, unseal, sharing, previous: &previous, next, at, loaded_ids: None };
         batch.changes.iter().for_each(|change| applying.change(change));
         let mut next = applying.next;
         next.at = Some(Position { incarnation, revision: batch.revision });
@@ -236,9 +278,18 @@ impl Verifier {
         let mut writer = self.writer();
         let previous = self.state.load_full();
         let (seats, unseal, next) = (&self.seats, &self.unseal, State::default());
+        let sharing = self.sharing;
         let (at, loaded_ids) = (i64::MIN, Some(KeyIds::default()));
-        let mut applying =
-            Applying { writer: &mut writer, seats, unseal, previous: &previous, next, at, loaded_ids };
+        let mut applying = Applying {
+            writer: &mut writer,
+            seats,
+            unseal,
+            sharing,
+            previous: &previous,
+            next,
+            at,
+            loaded_ids,
+        };
         for change in changes {
             applying.change(&change);
         }

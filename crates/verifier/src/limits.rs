@@ -15,9 +15,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use keywright_model::limit::Limit;
 
+use crate::allowance::{self, GRAINS_MAX};
+
 const TICKS_PER_NS: u64 = 8;
 const TICKS_PER_SECOND: u64 = 1_000_000_000 * TICKS_PER_NS;
-const TICKS_PER_MS: u64 = 1_000_000 * TICKS_PER_NS;
+pub(crate) const TICKS_PER_MS: u64 = 1_000_000 * TICKS_PER_NS;
 
 /// A limit ready to be tested.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub(crate) struct CompiledLimit {
     unit: u64,
     /// What a full bucket holds, in ticks.
     capacity: u64,
+    /// Units in a grain, which is what nodes share limits in.
+    pub(crate) grain: u64,
 }
 
 impl CompiledLimit {
@@ -40,7 +44,8 @@ impl CompiledLimit {
         } else {
             (per_ticks.div_ceil(max), per_ticks.div_ceil(max) * max)
         };
-        Self { name: limit.name.as_str().into(), max, per_ticks, unit, capacity }
+        let grain = max.div_ceil(GRAINS_MAX);
+        Self { name: limit.name.as_str().into(), max, per_ticks, unit, capacity, grain }
     }
 
     /// What `cost` units cost; `None` when not even a full bucket has them.
@@ -53,6 +58,28 @@ impl CompiledLimit {
         }
         let ticks = (u128::from(cost) * u128::from(self.per_ticks)).div_ceil(u128::from(self.max));
         u64::try_from(ticks).ok()
+    }
+
+    /// What `cost` units are in grains; `None` when not even a full bucket has them.
+    pub(crate) const fn grains(&self, cost: u64) -> Option<u64> {
+        if cost > self.max {
+            return None;
+        }
+        if self.grain == 1 {
+            return Some(cost);
+        }
+        let (cost, most) = (cost.div_ceil(self.grain), self.max / self.grain);
+        Some(if cost < most { cost } else { most })
+    }
+
+    /// The whole window.
+    pub(crate) fn per_seconds(&self) -> u32 {
+        u32::try_from(self.per_ticks / TICKS_PER_SECOND).unwrap_or(u32::MAX)
+    }
+
+    /// Whole units that are left when so many ticks are used.
+    pub(crate) fn units_free(&self, used: u64) -> u64 {
+        self.units(self.capacity.saturating_sub(used))
     }
 
     /// Whole units in so many ticks.
@@ -70,6 +97,16 @@ impl CompiledLimit {
         let used = scaled.div_ceil(u128::from(from.capacity) * u128::from(self.max));
         u64::try_from(used).unwrap_or(self.capacity).min(self.capacity)
     }
+}
+
+/// Who counts limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// This node alone, by time: what this file says.
+    #[default]
+    OneNode,
+    /// Several nodes, each with units given ahead of use: `allowance.rs`.
+    Nodes,
 }
 
 /// Ticks since boot.
@@ -105,6 +142,11 @@ pub(crate) struct CellRef<'a> {
 }
 
 impl<'a> CellRef<'a> {
+    /// The word itself, for those who count otherwise.
+    pub(crate) const fn word(self) -> &'a AtomicU64 {
+        self.full_at
+    }
+
     /// A cell in a word of somebody else's, which never inherits.
     pub(crate) const fn in_word(full_at: &'a AtomicU64) -> Self {
         Self { full_at, inherited: None }
@@ -114,6 +156,14 @@ impl<'a> CellRef<'a> {
 impl LimitCell {
     pub(crate) fn cell(&self) -> CellRef<'_> {
         CellRef { full_at: &self.full_at, inherited: self.inherited.as_deref() }
+    }
+
+    /// A cell that goes on from another one whose units are shared by nodes. What was given of other numbers is let
+    /// go: whoever gave it knows what was used.
+    fn taking_over(cell: CellRef<'_>, from: &CompiledLimit, to: &CompiledLimit) -> Self {
+        let same = from.max == to.max && from.per_ticks == to.per_ticks;
+        let word = if same { allowance::moved(cell.word()) } else { 0 };
+        Self { full_at: AtomicU64::new(word), inherited: None }
     }
 
     /// A cell that goes on from another one.
@@ -222,10 +272,19 @@ impl LimitCells {
     }
 
     /// Cells for `new` that go on from those for `old` wherever a name is the same.
-    pub(crate) fn inheriting(cells: &[CellRef<'_>], old: &[CompiledLimit], new: &[CompiledLimit]) -> Self {
+    pub(crate) fn inheriting(
+        cells: &[CellRef<'_>],
+        old: &[CompiledLimit],
+        new: &[CompiledLimit],
+        sharing: Sharing,
+    ) -> Self {
+        let goes_on = match sharing {
+            Sharing::OneNode => LimitCell::inheriting,
+            Sharing::Nodes => LimitCell::taking_over,
+        };
         let mut made = new.iter().map(|to| {
             let before = old.iter().zip(cells).find(|(from, _)| from.name == to.name);
-            before.map_or_else(LimitCell::default, |(from, cell)| LimitCell::inheriting(*cell, from, to))
+            before.map_or_else(LimitCell::default, |(from, cell)| goes_on(*cell, from, to))
         });
         let in_place = std::array::from_fn(|_| made.next().unwrap_or_default());
         let more: Box<[LimitCell]> = made.collect();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use keywright_model::denial::Denial;
 use keywright_model::time::Timestamp;
 
+use crate::allowance::Counting;
 use crate::ask::Now;
 use crate::directory::PlanRow;
 use crate::inline::Inline;
@@ -40,8 +41,8 @@ pub(crate) struct PlanCells {
 /// Everything that one call is charged to.
 #[derive(Default)]
 pub(crate) struct Charges<'a> {
-    limits: Inline<(&'a CompiledLimit, CellRef<'a>), 8>,
-    quotas: Inline<(&'a CompiledQuota, &'a Arc<QuotaCell>), 4>,
+    pub(crate) limits: Inline<(&'a CompiledLimit, CellRef<'a>), 8>,
+    pub(crate) quotas: Inline<(&'a CompiledQuota, &'a Arc<QuotaCell>), 4>,
 }
 
 /// What charging came to.
@@ -49,6 +50,8 @@ pub(crate) enum Charged {
     Yes,
     No(Denial, Option<u64>),
     Needs(QuotaBlock),
+    /// Units of limits that nodes share: see [`crate::spending::needs`].
+    NeedsAllowances,
 }
 
 impl<'a> Charges<'a> {
@@ -115,38 +118,55 @@ impl<'a> Charges<'a> {
     }
 
     fn take(&self, cost: u64, now: Now, at: u64) -> Charged {
-        for (taken, (quota, cell)) in self.quotas.iter().enumerate() {
-            if !cell.take(cost) {
-                self.give_back(cost, taken, 0);
-                return match cell.room(quota, cost, now.wall) {
-                    Room::Exceeded => Charged::No(Denial::QuotaExceeded, None),
-                    Room::Enough | Room::Unknown => Charged::Needs(cell.block(quota, cost, now)),
-                };
-            }
+        if let Err(refused) = self.take_quotas(cost, now) {
+            return refused;
         }
         for (taken, (limit, cell)) in self.limits.iter().enumerate() {
             let taken_now = limit.charge(cost).is_some_and(|charge| cell.take(limit, charge, at).is_ok());
             if !taken_now {
-                self.give_back(cost, self.quotas.len(), taken);
+                self.give_back_quotas(cost, self.quotas.len());
+                for (limit, cell) in self.limits.iter().take(taken) {
+                    cell.give_back(limit.charge(cost).unwrap_or(0));
+                }
                 return limited(limit, *cell, cost, at);
             }
         }
         Charged::Yes
     }
 
-    fn give_back(&self, cost: u64, quotas: usize, limits: usize) {
-        self.quotas.iter().take(quotas).for_each(|(_, cell)| cell.give_back(cost));
-        for (limit, cell) in self.limits.iter().take(limits) {
-            cell.give_back(limit.charge(cost).unwrap_or(0));
+    /// Charges every quota or none.
+    pub(crate) fn take_quotas(&self, cost: u64, now: Now) -> Result<(), Charged> {
+        for (taken, (quota, cell)) in self.quotas.iter().enumerate() {
+            if !cell.take(cost) {
+                self.give_back_quotas(cost, taken);
+                return Err(match cell.room(quota, cost, now.wall) {
+                    Room::Exceeded => Charged::No(Denial::QuotaExceeded, None),
+                    Room::Enough | Room::Unknown => Charged::Needs(cell.block(quota, cost, now)),
+                });
+            }
         }
+        Ok(())
     }
 
-    /// Writes down what is left of each limit now.
-    pub(crate) fn limit_states(&self, now: Now, states: &mut Inline<LimitState, 4>) {
+    pub(crate) fn give_back_quotas(&self, cost: u64, count: usize) {
+        self.quotas.iter().take(count).for_each(|(_, cell)| cell.give_back(cost));
+    }
+
+    /// Writes down what is left of each limit now; `shared` says how they are counted where nodes share them.
+    pub(crate) fn limit_states(
+        &self,
+        now: Now,
+        shared: Option<Counting>,
+        states: &mut Inline<LimitState, 4>,
+    ) {
         let at = ticks(now.boot_ns);
         for (limit, cell) in self.limits.iter() {
-            let (remaining, reset_ms) = cell.left(limit, at);
-            states.push(LimitState { name: Arc::clone(&limit.name), max: limit.max, remaining, reset_ms });
+            let (remaining, reset_ms) = match shared {
+                None => cell.left(limit, at),
+                Some(_) => cell.allowance_left(limit, now.boot_ns / 1_000_000),
+            };
+            let (name, counting) = (Arc::clone(&limit.name), shared.unwrap_or_default());
+            states.push(LimitState { name, max: limit.max, remaining, reset_ms, counting });
         }
     }
 

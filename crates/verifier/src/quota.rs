@@ -15,7 +15,7 @@ use keywright_model::time::Timestamp;
 
 use crate::ask::Now;
 
-/// Whose quota it is.
+/// Whose quota, or limit, it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum QuotaSubject {
     /// A key's own quota.
@@ -118,6 +118,11 @@ impl QuotaCell {
             fetching_until: AtomicU64::new(0),
             crediting: Mutex::new(()),
         }
+    }
+
+    /// Whose it is.
+    pub(crate) const fn subject(&self) -> QuotaSubject {
+        self.subject
     }
 
     /// Whether what the cell holds was reserved in the period of `now`.

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use keywright_model::id::{KeyId, SecretId};
 use keywright_model::time::Timestamp;
 
-use crate::limits::CellRef;
+use crate::allowance;
+use crate::limits::{CellRef, Sharing};
 use crate::table::Route;
 
 /// No seat.
@@ -77,8 +78,12 @@ impl Seat {
     }
 
     /// Goes on counting where another seat stopped: the same secret under another digest.
-    pub(crate) fn go_on_from(&self, seat: &Self) {
-        self.limit.store(seat.limit.load(Ordering::Acquire), Ordering::Release);
+    pub(crate) fn go_on_from(&self, seat: &Self, sharing: Sharing) {
+        let word = match sharing {
+            Sharing::OneNode => seat.limit.load(Ordering::Acquire),
+            Sharing::Nodes => allowance::moved(&seat.limit),
+        };
+        self.limit.store(word, Ordering::Release);
     }
 
     pub(crate) fn route(&self) -> Route {

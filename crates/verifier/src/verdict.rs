@@ -14,6 +14,7 @@ use keywright_model::revision::Revision;
 use keywright_model::time::Timestamp;
 use serde_json::{Map, Value};
 
+use crate::allowance::{AllowanceNeed, Counting};
 use crate::ask::Check;
 use crate::directory::OwnerRow;
 use crate::inline::Inline;
@@ -46,6 +47,8 @@ pub enum Deferred {
     WeakSecret(WeakSecret),
     /// Reserve units in the store.
     QuotaBlock(QuotaBlock),
+    /// Ask the limiter for units of limits that nodes share.
+    Allowances(Vec<AllowanceNeed>),
 }
 
 /// A custom secret that was not proven since the start. An access id that leads nowhere gives a fixed dummy, so that
@@ -262,6 +265,8 @@ pub struct LimitState {
     pub remaining: u64,
     /// Milliseconds until all of it is there again.
     pub reset_ms: u64,
+    /// Who counts it now.
+    pub counting: Counting,
 }
 
 /// What is left of a quota.

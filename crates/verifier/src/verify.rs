@@ -12,6 +12,7 @@ use keywright_model::secret::{Form, SECRET_BYTES_MAX, form};
 use keywright_model::time::Timestamp;
 
 use crate::Verifier;
+use crate::allowance::Counted;
 use crate::ask::{Asked, Check, Credential, Now, Request};
 use crate::directory::{Directory, OwnerRow};
 use crate::inline::Inline;
@@ -19,6 +20,7 @@ use crate::lease::LeaseRead;
 use crate::meters::{Charged, Charges};
 use crate::prefetch::prefetch;
 use crate::seats::{self, Seat};
+use crate::spending::needs;
 use crate::state::State;
 use crate::table::{Place, Record};
 use crate::terms::{CompiledRights, Terms};
@@ -100,12 +102,22 @@ impl<'a> Asking<'a> {
         }
         let mut charges = Charges::default();
         add_charges(&mut charges, record, seat, owner_row, &self.state.directory);
+        let shared = self.verifier.shared_counting();
         let mut retry_ms = None;
         if denial.is_none() {
-            match charges.charge(self.request.cost, self.now) {
+            let outcome = match shared {
+                None => charges.charge(self.request.cost, self.now),
+                Some(counting) => charges.charge_shared(self.request.cost, self.now, counting),
+            };
+            match outcome {
                 Charged::Yes => self.verifier.seats.touch(record.seat, self.now.wall),
                 Charged::No(reason, wait) => (denial, retry_ms) = (Some(reason), wait),
                 Charged::Needs(block) => return Decided::Deferred(Deferred::QuotaBlock(block)),
+                Charged::NeedsAllowances => {
+                    let wanted = (self.request.cost, Counted::new(shared.unwrap_or_default(), self.now));
+                    let needs = needs((record, seat), owner_row, &self.state.directory, wanted);
+                    return Decided::Deferred(Deferred::Allowances(needs));
+                }
             }
         }
         let found = Found { record, terms_at, seat, status, charges: &charges };
@@ -192,7 +204,7 @@ impl<'a> Asking<'a> {
         });
         // Written where they stay: an answer is large, and moving parts of it costs more than filling them.
         if let (Decided::Verdict(verdict), Some(found)) = (&mut decided, found) {
-            found.charges.limit_states(self.now, &mut verdict.limits);
+            found.charges.limit_states(self.now, self.verifier.shared_counting(), &mut verdict.limits);
         }
         decided
     }

@@ -12,7 +12,7 @@ use std::cell::Cell;
 use keywright_model::grant::Effect;
 use keywright_model::id::{PrincipalId, RoleId};
 use keywright_model::key::Rights;
-use keywright_verifier::{Check, Credential, Decided, Request, Verifier};
+use keywright_verifier::{Check, Credential, Decided, Deferred, Request, Verifier};
 
 use crate::fixture::*;
 
@@ -88,4 +88,29 @@ fn a_verification_allocates_nothing() {
         assert_eq!(counted, 0);
     }
     assert!(allocations(|| drop(String::from("counted"))) > 0);
+}
+
+#[test]
+fn a_verification_against_limits_that_nodes_share_allocates_nothing_while_it_has_units() {
+    let verifier = verifier_with(keywright_verifier::Lease::embedded()).share_limits();
+    let keys = [
+        key_with(1, |key| key.spec.limits = vec![limit("burst", 1_000_000, 1)]),
+        key_with(2, |key| {
+            key.spec.limits = vec![limit("a", 1_000_000, 1), limit("b", 1_000_000, 1), limit("c", 9_999, 1)];
+        }),
+    ];
+    let (revision, life) =
+        (keywright_model::revision::Revision(1), keywright_model::revision::Incarnation(1));
+    verifier.load(tenancy().into_iter().chain(keys), revision, life);
+    for text in [secret_of(1, 1), secret_of(2, 1)] {
+        let decide = || verifier.verify(&Credential::Bearer(&text), &plain(), now(0));
+        let Decided::Deferred(Deferred::Allowances(needs)) = decide() else { panic!("no need") };
+        for need in needs {
+            assert!(verifier.credit_allowance(&need.cell, 150, 0));
+        }
+        let allow = || assert!(matches!(decide(), Decided::Verdict(verdict) if verdict.allowed));
+        let counted = allocations(|| (0..150).for_each(|_| allow()));
+        assert_eq!(counted, 0);
+        assert!(matches!(decide(), Decided::Deferred(_)));
+    }
 }

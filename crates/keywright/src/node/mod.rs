@@ -3,6 +3,7 @@
 mod backup;
 mod data;
 mod doctor;
+mod limiter;
 mod logs;
 mod master;
 mod master_key;

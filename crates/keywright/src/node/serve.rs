@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use super::data::{Data, entropy};
 use super::master::{self, Place};
-use super::{logs, tasks};
+use super::{limiter, logs, tasks};
 use crate::ambient::{SystemClock, SystemEntropy};
 use crate::commands::{Outcome, Session};
 use crate::settings::{
@@ -55,7 +55,9 @@ pub(crate) async fn serve(session: &Session) -> anyhow::Result<Outcome> {
     let shutdown = shutdown_signal()?;
     let (store, vault, installation) = data.start()?;
     let store: Arc<dyn Store> = store;
-    let verifier = Arc::new(verifier(&vault)?);
+    let index = verifier(&vault)?;
+    let index = if limiter::is_shared(settings) { index.share_limits() } else { index };
+    let verifier = Arc::new(index);
     let source = Arc::new(StoreSource::new(Arc::clone(&store), Arc::clone(&vault)));
     let follower = Follower::start(source, Arc::clone(&verifier)).await?;
     let control = Control::new(Parts {
@@ -68,14 +70,16 @@ pub(crate) async fn serve(session: &Session) -> anyhow::Result<Outcome> {
     });
     let mut boot = [0; 8];
     SystemEntropy.fill(&mut boot);
-    let state = ServerState::new(keywright_server::Parts {
+    let limiter = limiter::start(settings, &verifier, installation.incarnation)?;
+    let parts = keywright_server::Parts {
         control: control.clone(),
         verifier: Arc::clone(&verifier),
         clock: Arc::new(SystemClock),
         boot,
         body_timeout: BODY_TIMEOUT,
         gateway: Gateway::new(&settings.networks(&GATEWAY_PEERS), &settings.networks(&TRUSTED_PROXIES)),
-    });
+    };
+    let state = ServerState::with_limiter(parts, limiter);
     state.root_key().set(installation.root_digest);
     tell_listening(session, &bound);
     let node =

@@ -1,7 +1,9 @@
 //! What the value of a setting must look like.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use keywright_limiter::RedisUrl;
 use keywright_model::address::IpRange;
 
 use crate::parse::duration::parse_duration;
@@ -19,6 +21,10 @@ pub(crate) enum Kind {
     Address,
     /// `500ms`, `2s`, `1h`.
     Duration,
+    /// A length of time from 1 ms to 1 s.
+    Timeout,
+    /// `redis://…`, `rediss://…` or `unix://…`; never repeated.
+    Limiter,
     /// `true` or `false`.
     Flag,
     /// One of these.
@@ -37,6 +43,9 @@ pub(crate) enum Kind {
 
 /// The vendors whose wires are served.
 pub(super) const DIALECTS: &[&str] = &["onenet", "gjirafa", "tencent", "partoo"];
+/// The shortest and the longest time that one call may take.
+const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+const TIMEOUT_MAX: Duration = Duration::from_secs(1);
 /// The shortest root key that an operator can set.
 const ROOT_KEY_CHARACTERS_MIN: usize = 32;
 /// The longest; what is longer is no bearer credential.
@@ -54,6 +63,8 @@ impl Kind {
             }
             Self::Address => address(text).map(drop),
             Self::Duration => parse_duration(text).map(drop),
+            Self::Timeout => timeout(text),
+            Self::Limiter => RedisUrl::parse(text).map(drop).map_err(|fault| fault.to_string()),
             Self::Flag => one_of(text, &["true", "false"]),
             Self::Choice(words) => one_of(text, words),
             Self::Database => database(text),
@@ -75,6 +86,11 @@ fn root_key(text: &str) -> Result<(), String> {
     }
     let fits = text.bytes().all(|byte| byte.is_ascii_graphic());
     fits.then_some(()).ok_or_else(|| "must be printable ASCII without spaces".to_owned())
+}
+
+fn timeout(text: &str) -> Result<(), String> {
+    let fits = (TIMEOUT_MIN..=TIMEOUT_MAX).contains(&parse_duration(text)?);
+    fits.then_some(()).ok_or_else(|| "must be 1ms to 1s".to_owned())
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -127,6 +143,16 @@ mod tests {
     fn postgres_is_refused_with_the_version_that_brings_it_and_without_its_password() {
         let refused = Kind::Database.check("postgres://kw:hidden@db/kw").unwrap_err();
         assert!(refused.contains("version 0.2") && !refused.contains("hidden"), "{refused}");
+    }
+
+    #[test]
+    fn a_limiters_url_and_time_are_checked_and_its_password_is_not_repeated() {
+        assert_eq!(Kind::Limiter.check("redis://:hidden@cache:6379"), Ok(()));
+        let refused = Kind::Limiter.check("http://kw:hidden@cache").unwrap_err();
+        assert!(refused.contains("redis://") && !refused.contains("hidden"), "{refused}");
+        for (text, good) in [("0ms", false), ("1ms", true), ("1s", true), ("1001ms", false), ("x", false)] {
+            assert_eq!(Kind::Timeout.check(text).is_ok(), good, "{text}");
+        }
     }
 
     #[test]

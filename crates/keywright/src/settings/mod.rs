@@ -8,6 +8,7 @@ mod reference;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use keywright_limiter::RedisUrl;
 use keywright_model::address::IpRange;
 use zeroize::Zeroizing;
 
@@ -93,6 +94,12 @@ settings! {
         "How long a write that takes access away waits for every verifier before it is answered as pending.";
     FEED_RETENTION = "feed-retention" Kind::Duration, Some("24h"), false, Serve, "DURATION",
         "How long the feed of changes is kept for those that follow it.";
+    LIMITER = "limiter" Kind::Limiter, None, false, Serve, "URL",
+        "A Redis-compatible server that rate limits are counted by for all nodes: `redis://HOST:PORT`, `rediss://` with TLS, `unix:///PATH`. Put a URL with a password into the environment: a flag is seen by every process of the machine.";
+    LIMITER_TIMEOUT = "limiter-timeout" Kind::Timeout, Some("100ms"), false, Serve, "DURATION",
+        "How long one call to the limiter's server may take, 1ms to 1s; a verification waits for two at most. Then `limiter-unavailable` is in force until the server answers again.";
+    LIMITER_UNAVAILABLE = "limiter-unavailable" Kind::Choice(&["local", "allow", "deny"]), Some("local"), false, Serve, "POLICY",
+        "What to do with limits while the limiter's server is away: `local`, each node admits its share by its own count; `allow`, admit without counting; `deny`, refuse what was not given before.";
     ROOT_KEY = "root-key" Kind::RootKey, None, true, Serve, "KEY",
         "The root key to begin with, 32 characters or more, in place of a random one that is printed once.";
     LOG = "log" Kind::Text, Some("info"), false, Serve, "FILTER",
@@ -151,6 +158,13 @@ impl Value {
         }
         if self.setting.secret {
             return "(secret)".to_owned();
+        }
+        if self.setting.kind == Kind::Limiter {
+            // It may hold a password.
+            let shown = |text: &Zeroizing<String>| {
+                RedisUrl::parse(text).map_or_else(|_| "-".to_owned(), |url| url.to_string())
+            };
+            return self.texts.iter().map(shown).collect();
         }
         self.texts.iter().map(|text| text.as_str()).collect::<Vec<_>>().join(", ")
     }

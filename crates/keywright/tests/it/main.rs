@@ -11,6 +11,8 @@ mod installation;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod limiter;
+#[cfg(test)]
 mod nginx;
 #[cfg(test)]
 mod operator;

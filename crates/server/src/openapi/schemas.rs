@@ -354,14 +354,14 @@ fn signed_request() -> Value {
 
 fn verifying() -> Schemas {
     let check = object(&["action"], [("action", text()), ("resource", text())]);
-    let count = || json!({"type": "integer", "minimum": 0});
+    let size = || json!({"type": "integer", "minimum": 0});
     let limit = open(object(
         &["name", "max", "remaining", "reset_ms"],
-        [("name", text()), ("max", count()), ("remaining", count()), ("reset_ms", count())],
+        [("name", text()), ("max", size()), ("remaining", size()), ("reset_ms", size()), ("scope", text())],
     ));
     let quota = open(object(
         &["max", "remaining"],
-        [("max", count()), ("remaining", count()), ("reset_at", or_null(time()))],
+        [("max", size()), ("remaining", size()), ("reset_at", or_null(time()))],
     ));
     named([
         ("SignedRequest", signed_request()),
@@ -380,7 +380,7 @@ fn verifying() -> Schemas {
                     ("resource", text()),
                     ("checks", list(reference("Check"))),
                     ("ip", text()),
-                    ("cost", count()),
+                    ("cost", size()),
                 ],
             ),
         ),
@@ -408,7 +408,7 @@ fn verifying() -> Schemas {
                     ("quota", or_null(reference("VerifyQuota"))),
                     ("revision", text()),
                     ("current", json!({"type": "boolean"})),
-                    ("age_ms", count()),
+                    ("age_ms", size()),
                 ],
             )),
         ),

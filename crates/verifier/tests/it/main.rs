@@ -11,6 +11,7 @@
 mod fixture;
 
 mod access;
+mod allowances;
 mod credentials;
 mod feed;
 mod order;

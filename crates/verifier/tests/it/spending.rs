@@ -12,7 +12,7 @@ use keywright_verifier::{Now, Request, Verifier};
 
 use crate::fixture::*;
 
-fn plan(n: u128, limits: Vec<Limit>) -> Change {
+pub(crate) fn plan(n: u128, limits: Vec<Limit>) -> Change {
     let spec = PlanSpec { name: format!("plan {n}"), limits, quota: None };
     Change::PlanChanged(Arc::new(Plan { id: PlanId::from_bits(n), org: ORG, spec, meta: meta() }))
 }

@@ -16,6 +16,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("python3", "runs the vendors' own clients"),
     ("python3-venv", "keeps them out of the system's Python"),
     ("python3-pip", "installs them"),
+    ("redis-server", "a real server that limits are shared through"),
     ("nginx-light", "a real gateway that asks the server"),
 ];
 
@@ -112,7 +113,7 @@ mod tests {
         let without: Vec<_> =
             missing("gcc installed\nlibc6-dev installed\ng++ installed\npython3 config-files\n");
         let names: Vec<_> = without.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["python3", "python3-venv", "python3-pip", "nginx-light"]);
+        assert_eq!(names, ["python3", "python3-venv", "python3-pip", "redis-server", "nginx-light"]);
     }
 
     #[test]

@@ -12,12 +12,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("verifier", &["model"]),
     ("feed", &["model", "verifier"]),
+    ("limiter", &["model", "verifier"]),
     ("store", &["model"]),
     ("control", &["model", "store", "feed"]),
     ("server", &["model", "control", "verifier"]),
     ("client", &[]),
-    ("keywright", &["model", "verifier", "feed", "store", "control", "server", "client"]),
-    ("testkit", &["model", "verifier", "feed", "store", "control", "server", "client"]),
+    ("keywright", &["model", "verifier", "feed", "limiter", "store", "control", "server", "client"]),
+    ("testkit", &["model", "verifier", "feed", "limiter", "store", "control", "server", "client"]),
     ("xtask", &["client"]),
     ("protocol", &[]),
 ];
@@ -45,6 +46,12 @@ const REASONS: &[(&str, &str, &str)] = &[
     ),
     ("feed", "store", "feed knows a `Source`, not SQL; `keywright` adapts a store to it"),
     ("feed", "*", "feed keeps an index current and decides nothing; hand it what it needs through `Source`"),
+    (
+        "limiter",
+        "*",
+        "the limiter gives units and decides nothing else; hand it what counts through `Allowances` or `Exchange`",
+    ),
+    ("*", "limiter", "what gives units of limits is behind a trait; `keywright` puts a limiter there"),
     ("store", "*", "the store keeps what it is told; deciding is control's, and an index is feed's"),
     (
         "control",
@@ -66,6 +73,7 @@ const OWNED: &[(&[&str], &[&str], &str)] = &[
         &["store"],
         "SQL lives in store alone; add what is needed to its trait",
     ),
+    (&["redis", "fred"], &["limiter"], "only the limiter speaks to what counts limits for all nodes"),
     (
         &["axum", "hyper", "hyper-util", "tonic"],
         &["server"],
@@ -73,7 +81,7 @@ const OWNED: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["tokio", "async-trait", "futures"],
-        &["feed", "store", "control", "server", "client", "keywright", "xtask"],
+        &["feed", "limiter", "store", "control", "server", "client", "keywright", "xtask"],
         "model and verifier never await; bring the value in as an argument",
     ),
     (

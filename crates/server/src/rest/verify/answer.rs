@@ -8,7 +8,7 @@ use std::io::{self, Write as _};
 
 use keywright_model::denial::Denial;
 use keywright_model::revision::{Incarnation, RevisionToken};
-use keywright_verifier::{Check, FoundKey, LimitState, QuotaState, Verdict};
+use keywright_verifier::{Check, Counting, FoundKey, LimitState, QuotaState, Verdict};
 use serde::Serialize;
 
 /// An answer.
@@ -98,8 +98,21 @@ fn write_limit(out: &mut Vec<u8>, before: &str, limit: &LimitState) -> io::Resul
     json(out, r#","max":"#, &limit.max)?;
     json(out, r#","remaining":"#, &limit.remaining)?;
     json(out, r#","reset_ms":"#, &limit.reset_ms)?;
+    if let Some(scope) = scope(limit.counting) {
+        write!(out, r#","scope":"{scope}""#)?;
+    }
     out.push(b'}');
     Ok(())
+}
+
+/// Who counts a limit, said only when it is not all nodes of the installation together.
+const fn scope(counting: Counting) -> Option<&'static str> {
+    match counting {
+        Counting::Installation => None,
+        Counting::Node => Some("node"),
+        Counting::Nobody => Some("uncounted"),
+        Counting::Refusing => Some("unavailable"),
+    }
 }
 
 fn write_quota(out: &mut Vec<u8>, quota: &QuotaState) -> io::Result<()> {

@@ -147,6 +147,11 @@ impl VerifyState {
                     tokio::time::sleep(WAIT).await;
                     waited += 1;
                 }
+                // Others may spend what came before this call asks again, so that it may take several rounds.
+                Deferred::Allowances(needs) => {
+                    self.0.resolver.allow(needs).await?;
+                    waited += 1;
+                }
             }
             match self.ask_once(question, attempt)? {
                 Asking::Answered(verdict) => return Ok(verdict),

@@ -30,7 +30,7 @@ use crate::state::Common;
 pub(crate) use answer::detail;
 pub use authenticate::Asker;
 pub(crate) use question::{Checks, Presented, Question, Signed};
-pub use resolver::{ControlResolver, Resolver};
+pub use resolver::{ControlResolver, Figure, Limiter, Resolver};
 pub use root::RootKey;
 
 /// What an answer is given room for; few are longer.
@@ -85,15 +85,17 @@ impl VerifyState {
         VerifyCall { asked: call, state: self.clone(), asker }
     }
 
-    /// How far the index has come and how large it is, as name, help and value.
-    pub fn gauges(&self) -> [(&'static str, &'static str, u64); 3] {
+    /// How far the index has come, how large it is, and what has been done for limits that nodes share.
+    pub fn figures(&self) -> Vec<Figure> {
         let size = self.0.verifier.size();
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        [
+        let mut figures = vec![
             ("revision", "The newest revision that answers are by", self.0.verifier.revision().0),
             ("index_secrets", "Secrets in the index", number(size.secrets)),
             ("index_bytes", "Bytes of the index", number(size.bytes)),
-        ]
+        ];
+        figures.extend(self.0.resolver.figures());
+        figures
     }
 
     fn now(&self) -> Now {

@@ -1,4 +1,5 @@
-//! What memory cannot decide: a weak secret that was not proven yet, units of a quota, an organization's name.
+//! What memory cannot decide: a weak secret that was not proven yet, units of a quota or of a limit that nodes share,
+//! an organization's name.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -8,12 +9,23 @@ use std::sync::Arc;
 use keywright_control::{Control, Error, Origin, QuotaSubject, REST};
 use keywright_model::digest::SecretHash;
 use keywright_model::id::OrgId;
-use keywright_verifier::{QuotaBlock, Verifier, WeakSecret};
+use keywright_verifier::{AllowanceNeed, QuotaBlock, Verifier, WeakSecret};
 
 use crate::rest::error::is_failed_authentication;
 
 /// An answer that has to be waited for.
 pub(super) type Resolving<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// A figure for the metrics: name, help and value. A name that ends in `_total` counts up.
+pub type Figure = (&'static str, &'static str, u64);
+
+/// What gives a node units of limits that it shares with others. The binary puts a limiter behind it.
+pub trait Limiter: Send + Sync + std::fmt::Debug {
+    /// Sees to what a call lacks; its question is asked again afterwards. Bounded in time.
+    fn allow<'a>(&'a self, needs: &'a [AllowanceNeed]) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+    /// What it has done.
+    fn figures(&self) -> Vec<Figure>;
+}
 
 /// The one way from verifying to the database.
 pub trait Resolver: Send + Sync + std::fmt::Debug {
@@ -21,6 +33,10 @@ pub trait Resolver: Send + Sync + std::fmt::Debug {
     fn prove<'a>(&'a self, asked: &'a WeakSecret, secret: &'a str) -> Resolving<'a, bool>;
     /// Takes units out of a quota and hands them to the verifier.
     fn reserve<'a>(&'a self, block: &'a QuotaBlock) -> Resolving<'a, ()>;
+    /// Takes units of limits ahead of use and hands them to the verifier.
+    fn allow<'a>(&'a self, needs: &'a [AllowanceNeed]) -> Resolving<'a, ()>;
+    /// What has been done for limits.
+    fn figures(&self) -> Vec<Figure>;
     /// The organization with a name or identifier, as far as it exists for whoever holds this credential.
     fn org_named<'a>(
         &'a self,
@@ -37,12 +53,13 @@ pub trait Resolver: Send + Sync + std::fmt::Debug {
 pub struct ControlResolver {
     control: Control,
     verifier: Arc<Verifier>,
+    limiter: Option<Arc<dyn Limiter>>,
 }
 
 impl ControlResolver {
-    /// Between these two.
-    pub fn new(control: Control, verifier: Arc<Verifier>) -> Self {
-        Self { control, verifier }
+    /// Between these; without a limiter nothing of a limit is ever lacking.
+    pub fn new(control: Control, verifier: Arc<Verifier>, limiter: Option<Arc<dyn Limiter>>) -> Self {
+        Self { control, verifier, limiter }
     }
 }
 
@@ -72,6 +89,19 @@ impl Resolver for ControlResolver {
             reserved.map(|_| ())
         });
         Box::pin(async move { reserving.await.unwrap_or_else(|error| Err(Error::Internal(error.into()))) })
+    }
+
+    fn allow<'a>(&'a self, needs: &'a [AllowanceNeed]) -> Resolving<'a, ()> {
+        Box::pin(async move {
+            if let Some(limiter) = &self.limiter {
+                limiter.allow(needs).await;
+            }
+            Ok(())
+        })
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        self.limiter.as_ref().map_or_else(Vec::new, |limiter| limiter.figures())
     }
 
     fn org_named<'a>(
