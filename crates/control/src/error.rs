@@ -130,6 +130,7 @@ impl From<CommitError> for Error {
                 code: "numbers_exhausted",
                 detail: "the organization has used up its numbers",
             },
+            CommitError::Unknown(source) => Self::Unavailable(source),
             CommitError::Store(source) => source.into(),
         }
     }

@@ -7,6 +7,10 @@
 //! **What it cannot see:** the whole database put back to an older state, heads included. Only a head noted somewhere
 //! else ([`AuditReport::head`]) shows that.
 
+pub(crate) mod entry;
+pub(crate) mod rows;
+pub(crate) mod verify;
+
 use std::fmt;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -60,6 +64,9 @@ pub struct AuditReport {
     /// What is not as it was written; empty when all is well. At most [`FINDINGS_MAX`].
     pub findings: Vec<AuditFinding>,
 }
+
+/// Hears how much of something long is done, and how much there is: `(done, all)`; `all` is 0 when it is not known.
+pub type Progress<'a> = &'a mut (dyn FnMut(u64, u64) + Send);
 
 /// How many findings a report lists; one is enough to know.
 pub const FINDINGS_MAX: usize = 1_000;

@@ -37,6 +37,9 @@ pub enum CommitError {
     /// The organization has used up its numbers.
     #[error("no number is left in this organization")]
     NumbersExhausted,
+    /// Nobody knows whether the write was made: the database went away while it was, or it may be lost with its primary.
+    #[error("the write may have been made: look before trying again")]
+    Unknown(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The store itself failed; nothing was written.
     #[error(transparent)]
     Store(#[from] StoreError),

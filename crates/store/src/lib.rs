@@ -4,12 +4,17 @@
 //! [`Change`]s that is committed whole, together with its audit entries, its feed entry and its idempotent answer.
 
 pub mod audit;
+mod bookkeeping;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod error;
+mod key_row;
 pub mod members;
+pub mod postgres;
 pub mod query;
 pub mod sqlite;
+mod value;
+mod writing;
 
 use std::collections::BTreeMap;
 

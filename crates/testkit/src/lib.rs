@@ -6,6 +6,7 @@ mod ambient;
 mod app;
 pub mod canary;
 mod node;
+pub mod postgres;
 
 pub use ambient::{ManualClock, START_MS, SeededEntropy};
 #[cfg(feature = "server")]

@@ -5,21 +5,18 @@ use std::sync::Arc;
 
 use keywright_model::change::Change;
 use keywright_model::id::OrgId;
-use keywright_model::key::Key;
 use keywright_model::revision::Revision;
 use keywright_model::secret::Entropy;
 use rusqlite::{Connection, params};
-use serde_json::Value;
 
 use super::nouns::first;
-use super::value::{column, count, id, rows, sealed_blob, to_json, uncount};
-use crate::audit::{AuditKey, Chain, Link, Sealable, personal_hash, split_personal};
+use super::value::{column, count, id, uncount};
+use crate::audit::entry::{Linked, link, subjects};
+use crate::audit::{AuditKey, Chain};
 use crate::{AuditContext, StoreError};
 
 /// How many organizations' heads stay in memory between groups.
 const HEADS_MAX: usize = 10_000;
-/// Random bytes in front of each personal part.
-const SALT_BYTES: usize = 16;
 
 /// The ends of all chains, as the open group has moved them.
 pub(super) struct AuditLog {
@@ -83,13 +80,14 @@ impl AuditLog {
         changes: &[Change],
     ) -> Result<Moved, StoreError> {
         let mut moved = Moved { head: self.head, orgs: Vec::new() };
-        if changes.is_empty() {
-            let entry = Entry { org: context.org, subject: context.subject.to_string(), change: None };
-            self.write(connection, context, None, 0, entry, &mut moved)?;
-        }
-        for (position, change) in changes.iter().enumerate() {
-            let entry = Entry { org: change.org(), subject: change.noun().to_string(), change: Some(change) };
-            self.write(connection, context, Some(revision), position as u64, entry, &mut moved)?;
+        for subject in subjects(context, changes) {
+            let org = subject.org;
+            let chain = self.chain(connection, org, &moved)?;
+            let entry = link(&self.key, &*self.entropy, chain, context, revision, subject)?;
+            moved.head = moved.head.extended(&self.key, &entry.hash);
+            insert(connection, moved.head.entries, &entry)?;
+            moved.orgs.retain(|(other, _)| *other != org);
+            moved.orgs.push((org, chain.with(entry.hash)));
         }
         Ok(moved)
     }
@@ -116,67 +114,10 @@ impl AuditLog {
         })?;
         Ok(stored.unwrap_or_default())
     }
-
-    fn write(
-        &self,
-        connection: &Connection,
-        context: &AuditContext,
-        revision: Option<Revision>,
-        position: u64,
-        entry: Entry<'_>,
-        moved: &mut Moved,
-    ) -> Result<(), StoreError> {
-        let chain = self.chain(connection, entry.org, moved)?;
-        let (rights, mut personal) = match entry.change.map(image).transpose()?.flatten() {
-            Some(noun) => split_personal(&entry.subject, noun),
-            None => (Value::Null, Value::Object(serde_json::Map::new())),
-        };
-        if let (Value::Object(fields), Some(address)) = (&mut personal, context.address) {
-            fields.insert("address".to_owned(), Value::String(address.to_string()));
-        }
-        let personal = to_json(&personal)?;
-        let mut salt = [0; SALT_BYTES];
-        self.entropy.fill(&mut salt);
-        let sealed = Sealable {
-            org: entry.org.bits(),
-            number: chain.entries + 1,
-            revision: revision.map(|revision| revision.0),
-            position,
-            at: context.at.unix_ms(),
-            actor: context.actor.to_string(),
-            wire: context.wire.to_owned(),
-            verb: context.verb.to_owned(),
-            version: entry.change.and_then(Change::version).map(|version| version.0),
-            request_id: context.request_id.clone(),
-            rights: if rights.is_null() { None } else { Some(to_json(&rights)?) },
-            proof: entry.change.and_then(changed_key).map(|key| secrets_proof(&self.key, key)),
-            personal_hash: personal_hash(&self.key, &salt, &personal),
-            subject: entry.subject,
-        };
-        let hash = sealed.hash(&self.key, &chain.hash);
-        moved.head = moved.head.extended(&self.key, &hash);
-        insert(connection, moved.head.entries, &sealed, &personal, &salt, &hash)?;
-        moved.orgs.retain(|(org, _)| *org != entry.org);
-        moved.orgs.push((entry.org, chain.with(hash)));
-        Ok(())
-    }
 }
 
-/// What an entry is about.
-struct Entry<'a> {
-    org: OrgId,
-    subject: String,
-    change: Option<&'a Change>,
-}
-
-fn insert(
-    connection: &Connection,
-    seq: u64,
-    entry: &Sealable,
-    personal: &str,
-    salt: &[u8],
-    hash: &Link,
-) -> Result<(), StoreError> {
+fn insert(connection: &Connection, seq: u64, linked: &Linked) -> Result<(), StoreError> {
+    let entry = &linked.sealed;
     let mut statement = connection.prepare_cached(
         "INSERT INTO audit (seq, org_id, number, revision, position, at, actor, wire, verb, subject, version, request_id, \
          rights, proof, personal, salt, personal_hash, hash) \
@@ -197,10 +138,10 @@ fn insert(
         entry.request_id,
         entry.rights,
         entry.proof,
-        personal,
-        salt,
+        linked.personal,
+        linked.salt,
         entry.personal_hash,
-        hash,
+        linked.hash,
     ])?;
     Ok(())
 }
@@ -226,50 +167,4 @@ pub(super) fn write_head(
     let mac = head.head_mac(key, revision);
     connection.prepare_cached(sql)?.execute((count(revision.0), count(head.entries), head.hash, mac))?;
     Ok(())
-}
-
-/// The noun after a change as JSON, without what proves secrets; `None` when it is gone.
-pub(super) fn image(change: &Change) -> Result<Option<Value>, StoreError> {
-    let value = match change {
-        Change::OrgChanged(org) => serde_json::to_value(org),
-        Change::KeyspaceChanged(keyspace) => serde_json::to_value(keyspace),
-        Change::PrincipalChanged(principal) => serde_json::to_value(principal),
-        Change::RoleChanged(role) => serde_json::to_value(role),
-        Change::PlanChanged(plan) => serde_json::to_value(plan),
-        Change::KeyChanged(key) => serde_json::to_value(key),
-        Change::OrgDeleted(_)
-        | Change::KeyspaceDeleted(..)
-        | Change::PrincipalDeleted(..)
-        | Change::RoleDeleted(..)
-        | Change::PlanDeleted(..)
-        | Change::KeyPurged(..) => return Ok(None),
-    };
-    value.map(Some).map_err(|error| StoreError::Corrupt(format!("cannot be written as JSON: {error}")))
-}
-
-/// The key that a change leaves behind.
-pub(super) fn changed_key(change: &Change) -> Option<&Key> {
-    match change {
-        Change::KeyChanged(key) => Some(key),
-        _ => None,
-    }
-}
-
-/// Vouches for what proves a key's secrets, so that no digest can be put in another key's place.
-pub(super) fn secrets_proof(key: &AuditKey, of: &Key) -> Link {
-    let mut parts: Vec<Vec<u8>> = Vec::with_capacity(of.secrets.len() * 6);
-    for (position, secret) in of.secrets.iter().enumerate() {
-        parts.push([&rows(position).to_be_bytes()[..], &id(secret.id.bits())].concat());
-        let Some(material) = &secret.material else {
-            parts.push(Vec::new());
-            continue;
-        };
-        parts.push(material.digest.map_or_else(Vec::new, |digest| digest.0.to_vec()));
-        parts.push(material.pepper_version.to_be_bytes().to_vec());
-        parts.push(sealed_blob(&material.hash_sealed));
-        parts.push(material.secret_sealed.as_ref().map_or_else(Vec::new, sealed_blob));
-        parts.push(material.argon2.as_deref().map_or_else(Vec::new, |text| text.as_bytes().to_vec()));
-    }
-    let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
-    key.mac("secrets", &parts)
 }

@@ -1,33 +1,16 @@
 //! Reading the audit: entries from rows, and a page of them.
 
-use keywright_model::id::OrgId;
-use keywright_model::revision::{Revision, Version};
-use keywright_model::time::Timestamp;
 use rusqlite::{Connection, Row, ToSql, params_from_iter};
-use serde_json::Value;
 
 use super::nouns::{all, cut};
-use super::value::{column, count, from_json, id, id_column, parse, rows, uncount};
-use crate::audit::{AuditEntry, Link, Sealable, join_personal};
+use super::value::{column, count, id, id_column, rows, uncount};
+pub(super) use crate::audit::entry::StoredEntry;
+use crate::audit::{AuditEntry, Sealable};
 use crate::{AuditQuery, Page, StoreError};
 
 /// The columns of [`entry_from`], in its order.
 pub(super) const AUDIT_COLUMNS: &str = "seq, org_id, number, revision, position, at, actor, wire, verb, subject, \
      version, request_id, rights, proof, personal, salt, personal_hash, hash";
-
-/// An entry as it is stored.
-pub(super) struct StoredEntry {
-    /// Its place among the entries of every organization.
-    pub(super) seq: u64,
-    /// What the chain holds of it.
-    pub(super) sealed: Sealable,
-    /// The personal part, until it is erased.
-    pub(super) personal: Option<String>,
-    /// What the personal part is hashed with, until it is erased.
-    pub(super) salt: Option<Vec<u8>>,
-    /// Its hash.
-    pub(super) hash: Link,
-}
 
 /// An entry from its row.
 pub(super) fn entry_from(row: &Row<'_>) -> Result<StoredEntry, StoreError> {
@@ -56,19 +39,6 @@ pub(super) fn entry_from(row: &Row<'_>) -> Result<StoredEntry, StoreError> {
     })
 }
 
-impl StoredEntry {
-    /// The noun after the write and the caller's address; both are `None` when they were erased.
-    pub(super) fn open(&self) -> Result<(Option<Value>, Option<String>), StoreError> {
-        let Some(personal) = &self.personal else { return Ok((None, None)) };
-        let mut personal: Value = from_json(personal, "an audit entry")?;
-        let address = personal.as_object_mut().and_then(|fields| fields.remove("address"));
-        let address = address.and_then(|address| address.as_str().map(str::to_owned));
-        let rights: Option<Value> =
-            self.sealed.rights.as_deref().map(|rights| from_json(rights, "an audit entry")).transpose()?;
-        Ok((rights.map(|rights| join_personal(rights, personal)), address))
-    }
-}
-
 /// A page of an organization's audit, newest first.
 pub(super) fn page(connection: &Connection, query: &AuditQuery) -> Result<Page<AuditEntry>, StoreError> {
     let mut sql = format!("SELECT {AUDIT_COLUMNS} FROM audit WHERE org_id = ?");
@@ -89,25 +59,6 @@ pub(super) fn page(connection: &Connection, query: &AuditQuery) -> Result<Page<A
     }
     sql.push_str(" ORDER BY number DESC LIMIT ?");
     values.push(Box::new(rows(query.limit.saturating_add(1))));
-    let entries = all(connection, &sql, params_from_iter(values), |row| entry(entry_from(row)?))?;
+    let entries = all(connection, &sql, params_from_iter(values), |row| entry_from(row)?.into_entry())?;
     Ok(cut(entries, query.limit))
-}
-
-fn entry(stored: StoredEntry) -> Result<AuditEntry, StoreError> {
-    let (after, address) = stored.open()?;
-    let sealed = stored.sealed;
-    Ok(AuditEntry {
-        number: sealed.number,
-        org: OrgId::from_bits(sealed.org),
-        revision: sealed.revision.map(Revision),
-        at: Timestamp::from_unix_ms(sealed.at),
-        actor: parse(&sealed.actor, "actor")?,
-        wire: sealed.wire,
-        verb: sealed.verb,
-        subject: sealed.subject,
-        version: sealed.version.map(Version),
-        after,
-        address,
-        request_id: sealed.request_id,
-    })
 }

@@ -17,6 +17,7 @@ use super::bookkeeping::installation;
 use super::open::{DATABASE, OpenError, private_file};
 use super::readers::in_snapshot;
 use crate::StoreError;
+pub use crate::audit::Progress;
 
 /// The manifest's file name in a backup.
 pub(super) const MANIFEST: &str = "manifest.json";
@@ -24,9 +25,6 @@ pub(super) const MANIFEST: &str = "manifest.json";
 const FORMAT: u32 = 1;
 /// How many pages are copied between two reports of progress.
 const PAGES_PER_STEP: i32 = 2_000;
-
-/// Hears how much of something long is done, and how much there is: `(done, all)`; `all` is 0 when it is not known.
-pub type Progress<'a> = &'a mut dyn FnMut(u64, u64);
 
 /// What a backup is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,16 +8,15 @@ use rusqlite::{Connection, params};
 use super::commit::write_wrapped;
 use super::nouns::{all, first};
 use super::value::{column, count, id, optional_time_column, sealed_from, uncount};
-use crate::audit::{AuditKey, Link};
+use crate::audit::AuditKey;
+pub(super) use crate::bookkeeping::installation_mac;
+use crate::bookkeeping::{QUOTA_DAYS, refuse_lost_keys, subject_bytes};
 use crate::{
     CommitError, Installation, InstallationChange, QuotaBlock, QuotaSubject, StoreError, Use, WrappedKey,
 };
 
 /// How many feed entries one sweep removes at most, so that no write waits long behind it.
 const SWEEP_MAX: i64 = 10_000;
-/// How long a quota's finished period is kept: longer than any period, so that a clock set back finds its count.
-const QUOTA_DAYS: i64 = 62;
-
 /// Units wanted out of a quota.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reservation {
@@ -58,15 +57,6 @@ pub(super) fn perform(connection: &Connection, key: &AuditKey, chore: &Chore) ->
         connection.prepare_cached("RELEASE one_chore")?.execute([])?;
     }
     done
-}
-
-fn subject_bytes(subject: QuotaSubject) -> Vec<u8> {
-    let (kind, first, second) = match subject {
-        QuotaSubject::Key(key) => (1, id(key.bits()), None),
-        QuotaSubject::PlanOfKey(plan, key) => (2, id(plan.bits()), Some(id(key.bits()))),
-        QuotaSubject::Principal(principal) => (3, id(principal.bits()), None),
-    };
-    [&[kind][..], &first, second.as_ref().map_or(&[][..], <[u8; 16]>::as_slice)].concat()
 }
 
 /// Takes units out of a quota, as many as are left.
@@ -127,12 +117,6 @@ fn sweep(connection: &Connection, now: Timestamp, feed_before: Timestamp) -> Res
                ORDER BY revision LIMIT ?2)";
     connection.prepare_cached(sql)?.execute((feed_before.unix_ms(), SWEEP_MAX))?;
     Ok(())
-}
-
-/// Vouches for the root key and the master key's fingerprint: putting an old root digest back is found.
-pub(super) fn installation_mac(key: &AuditKey, installation: &Installation) -> Link {
-    let root = installation.root_digest.map_or_else(Vec::new, |digest| digest.0.to_vec());
-    key.mac("installation", &[installation.master_fingerprint.as_bytes(), &root])
 }
 
 /// What this installation is; `None` before the first start has made it one.
@@ -199,19 +183,4 @@ fn reconfigure(
         }
     }
     write_installation(connection, key, &now)
-}
-
-/// A data key made while the ring was being wrapped anew must not be forgotten: what it sealed would be lost.
-fn refuse_lost_keys(stored: &[WrappedKey], rewrapped: &[WrappedKey]) -> Result<(), StoreError> {
-    let lost = stored
-        .iter()
-        .find(|old| !rewrapped.iter().any(|new| new.purpose == old.purpose && new.version == old.version));
-    match lost {
-        None => Ok(()),
-        Some(lost) => {
-            let what =
-                format!("the new keyring lacks {} {}: read it again and retry", lost.purpose, lost.version);
-            Err(StoreError::Corrupt(what))
-        }
-    }
 }

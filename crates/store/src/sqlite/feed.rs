@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use super::audit_log::stored_head;
 use super::bookkeeping::installation;
 use super::nouns::{all, first, secrets};
-use super::rows::{KEY_COLUMNS, KeyRow, SECRET_COLUMNS, SecretRow, secret_from};
+use super::rows::{KEY_COLUMNS, RowsOfKey, SECRET_COLUMNS, SecretRow, key_row, secret_from};
 use super::value::{column, count, from_json, id_column, noun_ref, rows, sealed_from, time_column, uncount};
 use crate::{IdempotentAnswer, Snapshot, StoreError};
 
@@ -165,22 +165,6 @@ pub(super) fn each_key(
     each_row(connection, |bits, rows| visit(bits, rows.and_then(RowsOfKey::into_key)))
 }
 
-/// A key's row and those of its secrets.
-struct RowsOfKey {
-    key: KeyRow,
-    secrets: Vec<Result<SecretRow, StoreError>>,
-}
-
-impl RowsOfKey {
-    fn into_key(self) -> Result<Key, StoreError> {
-        let mut secrets = self.secrets.into_iter().collect::<Result<Vec<_>, _>>()?;
-        secrets.sort_by_key(|secret| secret.position);
-        let mut key = self.key.into_key()?;
-        key.secrets = secrets.into_iter().map(|secret| secret.secret).collect();
-        Ok(key)
-    }
-}
-
 fn each_row(
     connection: &Connection,
     mut visit: impl FnMut(u128, Result<RowsOfKey, StoreError>) -> Result<(), StoreError>,
@@ -200,7 +184,7 @@ fn each_row(
             }
             ahead = secrets.next()?.map(read).transpose()?;
         }
-        visit(bits, KeyRow::read(row).map(|key| RowsOfKey { key, secrets: own }))?;
+        visit(bits, key_row(row).map(|key| RowsOfKey { key, secrets: own }))?;
     }
     Ok(())
 }

@@ -10,7 +10,8 @@ use super::nouns::{self, first};
 use super::rows::{KEY_COLUMNS, key_body, key_from};
 use super::value::{count, id, rows, sealed_blob};
 use super::write_nouns::{dangling, keep_number, next_number};
-use crate::{CommitError, StoreError};
+use crate::CommitError;
+use crate::writing::{keep_for_ever, keep_material, kind, references};
 
 /// Writes a key as it is after the change; fills in its number, and what is stored of secrets that came without it.
 pub(super) fn write(connection: &Connection, key: &mut Key) -> Result<(), CommitError> {
@@ -66,33 +67,8 @@ fn insert(connection: &Connection, key: &mut Key) -> Result<(), CommitError> {
     written.map(drop).map_err(|error| dangling(connection, error, &references(key)))
 }
 
-const fn kind(key: &Key) -> &'static str {
-    match key.spec.rights.kind() {
-        keywright_model::key::KeyKind::Api => "api",
-        keywright_model::key::KeyKind::Management => "management",
-    }
-}
-
-/// What a key's row and links refer to.
-fn references(key: &Key) -> Vec<NounRef> {
-    let spec = &key.spec;
-    let own = [NounRef::Org(key.org), NounRef::Keyspace(key.keyspace)];
-    let owner = spec.owner.map(NounRef::Principal);
-    let roles = spec.roles.iter().copied().map(NounRef::Role);
-    own.into_iter().chain(owner).chain(roles).chain(spec.plans.iter().copied().map(NounRef::Plan)).collect()
-}
-
 fn update(connection: &Connection, stored: &Key, key: &mut Key) -> Result<(), CommitError> {
-    if key.number == 0 {
-        key.number = stored.number;
-    }
-    let for_ever =
-        |key: &Key| (key.org, key.keyspace, key.number, kind(key), key.meta.created_at, key.meta.created_by);
-    let named = |key: &Key| (key.access_id.clone(), key.external_id.clone());
-    if for_ever(stored) != for_ever(key) || named(stored) != named(key) {
-        let what = format!("{} was to change what is for ever", key.id);
-        return Err(StoreError::Corrupt(what).into());
-    }
+    keep_for_ever(stored, key)?;
     // The columns that have indexes are written only when they change: most updates touch none.
     let spec = &key.spec;
     if stored.spec.name != spec.name || stored.spec.owner != spec.owner {
@@ -157,10 +133,7 @@ fn write_links(connection: &Connection, stored: Option<&Key>, key: &Key) -> Resu
 
 fn write_secrets(connection: &Connection, key: &mut Key) -> Result<(), CommitError> {
     let stored = nouns::secrets(connection, key.id)?;
-    for secret in key.secrets.iter_mut().filter(|secret| secret.material.is_none()) {
-        let known = stored.iter().find(|known| known.id == secret.id);
-        secret.material = known.and_then(|known| known.material.clone());
-    }
+    keep_material(&stored, key);
     if stored == key.secrets {
         return Ok(());
     }

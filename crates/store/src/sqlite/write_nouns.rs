@@ -8,10 +8,9 @@ use rusqlite::{Connection, params};
 use super::nouns::first;
 use super::value::{column, count, id, noun_bits, table, to_json};
 use super::write_keys;
+use crate::writing::NUMBER_MAX;
+pub(super) use crate::writing::rank;
 use crate::{CommitError, StoreError};
-
-/// The largest number of a key or role.
-const NUMBER_MAX: i64 = i32::MAX as i64;
 
 /// Makes the rows say what the change says; fills in what the store assigns.
 pub(super) fn write(connection: &Connection, change: &mut Change) -> Result<(), CommitError> {
@@ -28,25 +27,6 @@ pub(super) fn write(connection: &Connection, change: &mut Change) -> Result<(), 
         | Change::PrincipalDeleted(..)
         | Change::RoleDeleted(..)
         | Change::PlanDeleted(..) => delete(connection, change.noun()),
-    }
-}
-
-/// In which order a commit's changes are written, so that whatever is referred to is there: makers before users,
-/// and what goes goes last, users first.
-pub(super) const fn rank(change: &Change) -> u8 {
-    match change {
-        Change::OrgChanged(_) => 0,
-        Change::KeyspaceChanged(_) => 1,
-        Change::RoleChanged(_) => 2,
-        Change::PlanChanged(_) => 3,
-        Change::PrincipalChanged(_) => 4,
-        Change::KeyChanged(_) => 5,
-        Change::KeyPurged(..) => 6,
-        Change::PrincipalDeleted(..) => 7,
-        Change::PlanDeleted(..) => 8,
-        Change::RoleDeleted(..) => 9,
-        Change::KeyspaceDeleted(..) => 10,
-        Change::OrgDeleted(_) => 11,
     }
 }
 

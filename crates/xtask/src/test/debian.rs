@@ -18,6 +18,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("python3-pip", "installs them"),
     ("redis-server", "a real server that limits are shared through"),
     ("nginx-light", "a real gateway that asks the server"),
+    ("postgresql", "the other database; the tests start servers of their own"),
 ];
 
 /// How this machine lets packages be installed.
@@ -113,7 +114,8 @@ mod tests {
         let without: Vec<_> =
             missing("gcc installed\nlibc6-dev installed\ng++ installed\npython3 config-files\n");
         let names: Vec<_> = without.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["python3", "python3-venv", "python3-pip", "redis-server", "nginx-light"]);
+        let wanted = ["python3", "python3-venv", "python3-pip", "redis-server", "nginx-light", "postgresql"];
+        assert_eq!(names, wanted);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A bare Debian 12 with Rust is enough. Plain `cargo test`, so that nothing else must be installed first.
 
 mod debian;
+mod postgres;
 mod python;
 
 use std::path::PathBuf;
@@ -20,6 +21,8 @@ use crate::workspace::Workspace;
 
 /// The built server, for tests that start real processes.
 const BIN_VARIABLE: &str = "KEYWRIGHT_TEST_BIN";
+/// PostgreSQL's programs. With it set, a test that finds no PostgreSQL fails.
+const POSTGRES_VARIABLE: &str = "KEYWRIGHT_TEST_POSTGRES";
 /// The Python that has the vendors' own clients.
 const PYTHON_VARIABLE: &str = "KEYWRIGHT_TEST_PYTHON";
 
@@ -72,7 +75,7 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<Outcome> {
     empty_canary_dir(workspace)?;
     let (tools, took) = timed(|| install(workspace));
     let python = tools?;
-    let environment = environment(workspace, python);
+    let environment = environment(workspace, python)?;
     let mut reports = vec![Report { name: "tools", outcome: Outcome::Passed, took }];
     for step in STEPS {
         say(format_args!("\n== {}: {}", step.name, step.command.join(" ")));
@@ -94,7 +97,7 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<Outcome> {
 pub(crate) fn prepare(workspace: &Workspace) -> anyhow::Result<Outcome> {
     let python = install(workspace)?;
     say("For `cargo test` without xtask, after `cargo build --workspace`:");
-    for (name, value) in environment(workspace, python) {
+    for (name, value) in environment(workspace, python)? {
         say(format_args!("export {name}='{}'", value.display()));
     }
     Ok(Outcome::Passed)
@@ -107,12 +110,13 @@ fn install(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     python::install(workspace)
 }
 
-fn environment(workspace: &Workspace, python: PathBuf) -> [(&'static str, PathBuf); 3] {
-    [
+fn environment(workspace: &Workspace, python: PathBuf) -> anyhow::Result<[(&'static str, PathBuf); 4]> {
+    Ok([
         (BIN_VARIABLE, workspace.target.join("debug").join("keywright")),
         (PYTHON_VARIABLE, python),
+        (POSTGRES_VARIABLE, postgres::programs(&workspace.root)?),
         (canary::DIR_VARIABLE, canary_dir(workspace)),
-    ]
+    ])
 }
 
 fn run_step(workspace: &Workspace, step: &Step, environment: &[(&str, PathBuf)]) -> anyhow::Result<bool> {
