@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use keywright_feed::Applied;
@@ -75,10 +75,6 @@ struct Owed {
 /// What has happened, for metrics.
 #[derive(Debug, Default)]
 pub struct BarrierFigures {
-    /// Writes that were waited for.
-    pub waits: AtomicU64,
-    /// Nanoseconds that they waited in all.
-    pub waited_ns: AtomicU64,
     /// Writes that were answered before they were enforced.
     pub pending: AtomicU64,
     /// Verifiers that were fenced by this process.
@@ -108,7 +104,11 @@ struct Shared {
     look: Notify,
     owed: Mutex<Vec<Owed>>,
     figures: BarrierFigures,
+    observer: OnceLock<Observer>,
 }
+
+/// Told how many nanoseconds each write waited.
+type Observer = Box<dyn Fn(u64) + Send + Sync>;
 
 impl std::fmt::Debug for Barrier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -129,7 +129,13 @@ impl Barrier {
             look: Notify::new(),
             owed: Mutex::default(),
             figures: BarrierFigures::default(),
+            observer: OnceLock::new(),
         }))
+    }
+
+    /// Has somebody told how many nanoseconds each write waits. Only the first who asks is.
+    pub fn observe(&self, observer: impl Fn(u64) + Send + Sync + 'static) {
+        let _first = self.0.observer.set(Box::new(observer));
     }
 
     /// What has happened so far.
@@ -154,11 +160,11 @@ impl Barrier {
         let begun = self.0.clock.boot_ns();
         let enforced = self.enforced(revision, touched);
         let all = tokio::time::timeout(wait, enforced).await.is_ok();
-        let figures = &self.0.figures;
-        figures.waits.fetch_add(1, Ordering::Relaxed);
-        figures.waited_ns.fetch_add(self.0.clock.boot_ns().saturating_sub(begun), Ordering::Relaxed);
+        if let Some(observe) = self.0.observer.get() {
+            observe(self.0.clock.boot_ns().saturating_sub(begun));
+        }
         if !all {
-            figures.pending.fetch_add(1, Ordering::Relaxed);
+            self.0.figures.pending.fetch_add(1, Ordering::Relaxed);
         }
         all
     }

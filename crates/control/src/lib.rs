@@ -101,6 +101,11 @@ impl Control {
         }))
     }
 
+    /// The wait of every write.
+    pub fn barrier(&self) -> &Barrier {
+        &self.0.barrier
+    }
+
     /// 128 random bits, for identifiers.
     fn random_bits(&self) -> u128 {
         let mut bytes = [0; 16];

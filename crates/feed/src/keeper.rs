@@ -61,6 +61,8 @@ pub struct Figures {
     pub failures: AtomicU64,
     /// Lives begun, the first included.
     pub joins: AtomicU64,
+    /// Revisions that the last renewal saw and that were not applied then.
+    pub lag: AtomicU64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -344,11 +346,13 @@ impl Keeping {
             let renewed = timed(self.options.membership.renew(id)).await;
             match renewed {
                 Ok(Renewal::Renewed { head, incarnation }) => {
+                    let have = applied.revision();
+                    self.figures.lag.store(head.0.saturating_sub(have.0), Ordering::Relaxed);
                     if *self.incarnation.get_or_insert(incarnation) != incarnation {
                         tracing::error!("the store holds another life of the data");
                         return LifeEnd::OtherIncarnation;
                     }
-                    if !self.drift.is_small() || behind.too_long(head, applied.revision(), sent_ns) {
+                    if !self.drift.is_small() || behind.too_long(head, have, sent_ns) {
                         tracing::warn!(node.id = %id, "gives up its lease and joins anew");
                         return LifeEnd::Again;
                     }

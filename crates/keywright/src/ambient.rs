@@ -29,10 +29,29 @@ pub(crate) fn now() -> Timestamp {
 
 /// `CLOCK_BOOTTIME` in nanoseconds: never set back, and it runs while the machine sleeps.
 pub(crate) fn boot_ns() -> u64 {
-    // Linux has had this clock since 2.6.39, so that the call cannot fail on it.
-    let Ok(time) = clock_gettime(ClockId::CLOCK_BOOTTIME) else { return 0 };
+    clock_ns(ClockId::CLOCK_BOOTTIME)
+}
+
+fn clock_ns(clock: ClockId) -> u64 {
+    // Linux has had these clocks since 2.6.39, so that the call cannot fail on it.
+    let Ok(time) = clock_gettime(clock) else { return 0 };
     let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
     seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec()).unwrap_or(0))
+}
+
+impl keywright_feed::Clocks for SystemClock {
+    fn boot_ns(&self) -> u64 {
+        boot_ns()
+    }
+
+    fn raw_ns(&self) -> u64 {
+        clock_ns(ClockId::CLOCK_MONOTONIC_RAW)
+    }
+}
+
+/// Whether leases are never looked at, so that the test of them can be seen to fail. Only a debug build can be told so.
+pub(crate) fn ignores_leases() -> bool {
+    cfg!(debug_assertions) && std::env::var_os("KEYWRIGHT_CHAOS_NO_LEASE_CHECK").is_some()
 }
 
 /// The operating system's randomness.

@@ -75,10 +75,11 @@ async fn run(session: &Session, command: &Command) -> anyhow::Result<Outcome> {
         Command::Serve => node::serve(session).await,
         Command::Backup(args) => node::backup(session, args),
         Command::Restore(args) => node::restore(session, args),
-        Command::Doctor => Ok(node::doctor(session)),
+        Command::Doctor => Ok(node::doctor(session).await),
         Command::Root(command) => node::root(session, command).await,
         Command::MasterKey(command) => node::master_key(session, command).await,
-        Command::Audit(AuditCommand::Verify) => node::verify_audit(session),
+        Command::Nodes(command) => node::nodes(session, command).await,
+        Command::Audit(AuditCommand::Verify) => node::verify_audit(session).await,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Bars and spinners for what takes longer than a second: on standard error, and only on a terminal.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -13,7 +14,7 @@ const TICK: Duration = Duration::from_millis(120);
 pub(crate) struct Progress {
     bar: ProgressBar,
     started_ns: u64,
-    shown: std::cell::Cell<bool>,
+    shown: AtomicBool,
 }
 
 impl Progress {
@@ -33,7 +34,7 @@ impl Progress {
             bar.set_style(style.progress_chars("=> "));
         }
         bar.set_message(what.to_owned());
-        Self { bar, started_ns: crate::ambient::boot_ns(), shown: std::cell::Cell::new(false) }
+        Self { bar, started_ns: crate::ambient::boot_ns(), shown: AtomicBool::new(false) }
     }
 
     /// So many steps are done in all.
@@ -50,7 +51,7 @@ impl Progress {
 
     /// Shows itself at once: for one long step in which nothing can be counted.
     pub(crate) fn show(&self) {
-        if !self.shown.replace(true) {
+        if !self.shown.swap(true, Ordering::Relaxed) {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
             self.bar.enable_steady_tick(TICK);
         }

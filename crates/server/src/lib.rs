@@ -21,5 +21,6 @@ pub mod throttle;
 pub mod tls;
 
 pub use dispatch::router;
+pub use metrics::Gauges;
 pub use rest::verify::{Figure, Limiter, RootKey};
 pub use state::{BODY_TIMEOUT, Parts, ServerState};

@@ -109,7 +109,11 @@ pub struct Metrics {
     verdicts: Family<Code, Counter>,
     allowed: OnceLock<Counter>,
     throttled: Counter,
+    enforcement: Durations,
 }
+
+/// Figures that somebody else keeps: a name, a help and a value each.
+pub type Gauges = Box<dyn Fn() -> Vec<(&'static str, &'static str, u64)> + Send + Sync>;
 
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -127,7 +131,13 @@ impl Default for Metrics {
         registry.register("http_request_seconds", "How long a request took, by route", seconds.clone());
         registry.register("verdicts", "Verifications answered, by code", verdicts.clone());
         registry.register("throttled", "Calls refused after failed authentications", throttled.clone());
-        Self { registry, requests, seconds, verdicts, allowed: OnceLock::new(), throttled }
+        let enforcement = Durations::default();
+        registry.register(
+            "enforcement_seconds",
+            "How long a write waited to be enforced",
+            enforcement.clone(),
+        );
+        Self { registry, requests, seconds, verdicts, allowed: OnceLock::new(), throttled, enforcement }
     }
 }
 
@@ -152,6 +162,12 @@ impl Metrics {
         } else {
             verdicts().inc();
         }
+    }
+
+    /// What is to be told how many nanoseconds a write waited to be enforced.
+    pub fn enforcement(&self) -> impl Fn(u64) + Send + Sync + 'static {
+        let enforcement = self.enforcement.clone();
+        move |nanoseconds| enforcement.observe(nanoseconds)
     }
 
     /// Notes a call that was refused for failed authentications before it.

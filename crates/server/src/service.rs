@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::rest::answer;
 use crate::rest::call::OpenCall;
-use crate::rest::problem::{NOT_FOUND, Problem, STORE_UNAVAILABLE};
+use crate::rest::problem::{NOT_FOUND, Problem, STORE_UNAVAILABLE, VERIFIER_NOT_CURRENT};
 use crate::{assets, metrics as figures, openapi};
 
 /// Scripts and styles from here only. The page sets styles on elements, which is all that is allowed inline.
@@ -83,8 +83,12 @@ pub(crate) async fn healthz(_call: OpenCall) -> Result<Response, Problem> {
     answer::ok(&json!({"status": "ok"}))
 }
 
-/// Whether it can answer: the store can be reached, and the index is loaded.
+/// Whether it can answer: the store can be reached, the index is loaded, and this node holds a lease.
 pub(crate) async fn readyz(call: OpenCall) -> Result<Response, Problem> {
+    let until_ns = call.state.verifier().lease().until_ns();
+    if until_ns <= call.state.clock().boot_ns() {
+        return Err(Problem::new(VERIFIER_NOT_CURRENT).retry_after(1));
+    }
     match call.state.control().ready().await {
         Ok(()) => answer::ok(&json!({"status": "ok"})),
         Err(error) => {
@@ -96,6 +100,6 @@ pub(crate) async fn readyz(call: OpenCall) -> Result<Response, Problem> {
 
 /// Figures for Prometheus.
 pub(crate) async fn metrics(call: OpenCall) -> Result<Response, Problem> {
-    let text = call.state.common().metrics.text(&call.state.verify().figures());
+    let text = call.state.common().metrics.text(&call.state.gauges());
     Ok((StatusCode::OK, [(CONTENT_TYPE, figures::CONTENT_TYPE)], text).into_response())
 }

@@ -7,7 +7,7 @@ use keywright_control::{Clock, Control};
 use keywright_verifier::Verifier;
 
 use crate::gateway::Gateway;
-use crate::metrics::Metrics;
+use crate::metrics::{Gauges, Metrics};
 use crate::rest::request_id::RequestIds;
 use crate::rest::verify::{ControlResolver, Limiter, RootKey, VerifyState};
 use crate::throttle::Throttle;
@@ -29,18 +29,26 @@ pub struct Parts {
     pub body_timeout: Duration,
     /// Who may ask at `/gateway/auth`.
     pub gateway: Gateway,
+    /// Figures that the binary keeps.
+    pub gauges: Gauges,
 }
 
 /// The server's state, for every wire. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ServerState(Arc<Shared>);
 
-#[derive(Debug)]
 struct Shared {
     control: Control,
     verify: VerifyState,
     common: Arc<Common>,
     gateway: Gateway,
+    gauges: Gauges,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Shared(..)")
+    }
 }
 
 /// What needs no database: for every wire and for verifying.
@@ -71,8 +79,9 @@ impl ServerState {
 
     /// Puts the parts together, for a node whose verifier shares limits with others through a limiter.
     pub fn with_limiter(parts: Parts, limiter: Option<Arc<dyn Limiter>>) -> Self {
-        let Parts { control, verifier, clock, boot, body_timeout, gateway } = parts;
+        let Parts { control, verifier, clock, boot, body_timeout, gateway, gauges } = parts;
         let metrics = Metrics::default();
+        control.barrier().observe(metrics.enforcement());
         let common = Arc::new(Common {
             clock,
             throttle: Throttle::default(),
@@ -82,7 +91,7 @@ impl ServerState {
         });
         let resolver = ControlResolver::new(control.clone(), Arc::clone(&verifier), limiter);
         let verify = VerifyState::new(verifier, Arc::new(resolver), Arc::clone(&common));
-        Self(Arc::new(Shared { control, verify, common, gateway }))
+        Self(Arc::new(Shared { control, verify, common, gateway, gauges }))
     }
 
     /// The use cases.
@@ -103,6 +112,24 @@ impl ServerState {
     /// The root key's digest in memory: set it at the start, and when the root key changes.
     pub fn root_key(&self) -> &RootKey {
         self.0.verify.root_key()
+    }
+
+    /// Figures of this moment.
+    pub(crate) fn gauges(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let mut gauges = self.0.verify.figures();
+        let (barrier, count) = (self.0.control.barrier(), std::sync::atomic::Ordering::Relaxed);
+        let owed = u64::try_from(barrier.owed()).unwrap_or(u64::MAX);
+        gauges.extend([
+            ("writes_pending", "Writes that take access away and are not enforced yet", owed),
+            (
+                "writes_answered_pending_total",
+                "Writes answered before they were enforced",
+                barrier.figures().pending.load(count),
+            ),
+            ("fences_total", "Verifiers that this node has fenced", barrier.figures().fences.load(count)),
+        ]);
+        gauges.extend((self.0.gauges)());
+        gauges
     }
 
     /// Who may ask at `/gateway/auth`.

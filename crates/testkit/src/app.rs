@@ -71,6 +71,7 @@ impl TestApp {
             boot: [1; 8],
             body_timeout: BODY_TIMEOUT,
             gateway,
+            gauges: Box::new(Vec::new),
         });
         let rest = keywright_server::router(state.clone());
         Self { node, state, rest }

@@ -72,3 +72,19 @@ Example:
         out: Option<PathBuf>,
     },
 }
+
+/// `keywright nodes …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodesCommand {
+    /// Show who verifies in a cluster, how far each has come, and what holds a write up.
+    List,
+    /// Say that a node is dead, so that no write waits for its lease to end.
+    Forget {
+        /// The node, as `nodes list` shows it.
+        #[arg(value_name = "NODE")]
+        id: String,
+        /// Do not ask.
+        #[arg(long, short)]
+        yes: bool,
+    },
+}

@@ -98,6 +98,9 @@ pub(crate) enum Command {
     /// The master key, without which nothing that is sealed opens.
     #[command(subcommand)]
     MasterKey(data::MasterKeyCommand),
+    /// Show who verifies in a cluster, and forget one that is dead.
+    #[command(subcommand)]
+    Nodes(data::NodesCommand),
     /// The settings.
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -1,4 +1,4 @@
-//! Opening a data directory: its lock, its installation, its keyring; and making a new one.
+//! Opening durable state: its installation, its keyring, its master key; and making a new one.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,19 +8,21 @@ use keywright_control::{Vault, bootstrap};
 use keywright_model::secret::{Entropy, Secret};
 use keywright_store::Installation;
 use keywright_store::audit::AuditKey;
-use keywright_store::sqlite::{SqliteFile, SqliteReader, SqliteStore};
+use keywright_store::sqlite::SqliteReader;
 
+use super::door::{self, Door, Made, Started};
 use super::master::{self, Master};
 use crate::ambient::{SystemEntropy, now};
 use crate::settings::{ROOT_KEY, Settings};
 
-/// A data directory that this process holds.
+/// Durable state that is open.
 #[derive(Debug)]
 pub(super) struct Data {
-    file: SqliteFile,
+    door: Door,
     pub(super) installation: Installation,
     pub(super) vault: Arc<Vault>,
     pub(super) master: Master,
+    /// Where the master key is beside the data.
     pub(super) directory: PathBuf,
     /// The root key that was made with a new installation; `None` when the operator gave one, or later.
     pub(super) new_root_key: Option<Secret>,
@@ -28,56 +30,67 @@ pub(super) struct Data {
 }
 
 impl Data {
-    /// Opens a data directory that holds an installation. Refused while a server runs on it.
-    pub(super) fn open(settings: &Settings) -> anyhow::Result<Self> {
+    /// Opens data that holds an installation. A data directory is refused while a server runs on it.
+    pub(super) async fn open(settings: &Settings) -> anyhow::Result<Self> {
         let directory = master::data_dir(settings);
-        if !directory.join(keywright_store::sqlite::DATABASE).exists() {
+        if door::is_directory(settings) && !directory.join(keywright_store::sqlite::DATABASE).exists() {
             bail!(
                 "there is no keywright data in {}: `keywright serve` makes it, --data-dir names another",
                 directory.display()
             );
         }
-        let file = SqliteFile::open(&directory)?;
-        let installation = file.installation()?;
-        let installation = installation.with_context(|| {
-            format!("{} was never served from: start `keywright serve`", directory.display())
+        let door = Door::open(settings).await?;
+        let installation = door.installation().await?.with_context(|| {
+            format!("{} was never served from: start `keywright serve`", door::place(settings))
         })?;
-        Self::existing(settings, file, directory, installation)
+        Self::existing(settings, door, installation).await
     }
 
-    /// Makes an installation in a data directory that this process holds, or opens the one that is there.
-    pub(super) fn open_or_make(settings: &Settings, mut file: SqliteFile) -> anyhow::Result<Self> {
-        let directory = master::data_dir(settings);
-        if let Some(installation) = file.installation()? {
-            let data = Self::existing(settings, file, directory, installation)?;
-            data.compare_root_key(settings)?;
-            return Ok(data);
+    /// Makes an installation where there is none, or opens the one that is there.
+    pub(super) async fn open_or_make(settings: &Settings, mut door: Door) -> anyhow::Result<Self> {
+        if let Some(installation) = door.installation().await? {
+            return Self::existing_for_root(settings, door, installation).await;
         }
+        let directory = master::data_dir(settings);
         // A start that was killed before its database was whole left a master key that nothing is sealed under yet.
-        let master = match master::find(settings)? {
-            Some(master) => master,
-            None => master::create(&directory)?,
+        let (master, created) = match master::find(settings)? {
+            Some(master) => (master, false),
+            None => (master::create(&directory)?, true),
         };
         let entropy = entropy();
         let given = settings.text(&ROOT_KEY).map(Secret::new);
         let made = bootstrap::first_start(&master.key, given.clone(), now(), &entropy)?;
         let vault = Vault::open(master.key.clone(), &made.keyring, Arc::clone(&entropy))?;
         let audit_key = AuditKey::new(&vault.audit_key());
-        file.initialise(&made.installation, &made.keyring, vec![made.first], &audit_key, entropy)?;
+        if let Made::Elsewhere = door.initialise(&made, &audit_key).await? {
+            if created {
+                // Nothing is sealed under it: the installation is another node's, under another master key.
+                master::remove(&master)?;
+            }
+            let installation =
+                door.installation().await?.context("an installation that was just made is gone")?;
+            return Self::existing_for_root(settings, door, installation).await;
+        }
         let new_root_key = given.is_none().then_some(made.root_key);
         let installation = made.installation;
-        Ok(Self { file, installation, vault: Arc::new(vault), master, directory, new_root_key, is_new: true })
+        Ok(Self { door, installation, vault: Arc::new(vault), master, directory, new_root_key, is_new: true })
     }
 
-    fn existing(
+    async fn existing_for_root(
         settings: &Settings,
-        file: SqliteFile,
-        directory: PathBuf,
+        door: Door,
         installation: Installation,
     ) -> anyhow::Result<Self> {
+        let data = Self::existing(settings, door, installation).await?;
+        data.compare_root_key(settings)?;
+        Ok(data)
+    }
+
+    async fn existing(settings: &Settings, door: Door, installation: Installation) -> anyhow::Result<Self> {
         let master = master::find_for(settings, &installation.master_fingerprint)?;
-        let vault = Arc::new(Vault::open(master.key.clone(), &file.keyring()?, entropy())?);
-        Ok(Self { file, installation, vault, master, directory, new_root_key: None, is_new: false })
+        let vault = Arc::new(Vault::open(master.key.clone(), &door.keyring().await?, entropy())?);
+        let directory = master::data_dir(settings);
+        Ok(Self { door, installation, vault, master, directory, new_root_key: None, is_new: false })
     }
 
     /// A root key that is set must be the one in force: whoever sets another believes that it is.
@@ -98,10 +111,10 @@ impl Data {
     }
 
     /// Starts the store; the rest stays usable.
-    pub(super) fn start(self) -> anyhow::Result<(Arc<SqliteStore>, Arc<Vault>, Installation)> {
+    pub(super) async fn start(self) -> anyhow::Result<(Started, Arc<Vault>, Installation)> {
         let audit_key = AuditKey::new(&self.vault.audit_key());
-        let store = self.file.start(audit_key, entropy())?;
-        Ok((store, self.vault, self.installation))
+        let started = self.door.start(audit_key).await?;
+        Ok((started, self.vault, self.installation))
     }
 }
 
@@ -119,7 +132,8 @@ pub(super) struct Reading {
 
 impl Reading {
     pub(super) fn open(settings: &Settings) -> anyhow::Result<Self> {
-        let directory = master::data_dir(settings);
+        let directory =
+            door::directory(settings, "PostgreSQL has tools of its own, see docs/operate/cluster.md")?;
         let reader = SqliteReader::open(&directory)?;
         let installation = reader.installation()?;
         let installation =

@@ -1,18 +1,21 @@
 //! `keywright doctor`: what is wrong with an installation, or soon will be. Beside a running server.
 
+mod cluster;
+
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
 
 use keywright_control::Vault;
 use keywright_store::sqlite::LOCK;
+use keywright_store::{Installation, WrappedKey};
 use serde_json::json;
 
 use super::data::{Reading, entropy};
 use super::master::{self, Place};
 use crate::commands::{Outcome, Session};
 use crate::render::table::{Cell, Tone, table};
-use crate::settings::{LISTEN, PLAINTEXT_OK, Settings, TLS_CERT, TLS_KEY};
+use crate::settings::{DATABASE, LISTEN, PLAINTEXT_OK, Settings, TLS_CERT, TLS_KEY, is_postgres};
 
 /// Below this much free space somebody should look.
 const FREE_BYTES_MIN: u64 = 512 * 1024 * 1024;
@@ -48,25 +51,35 @@ impl Findings {
 }
 
 /// Looks at everything that can be looked at without changing anything.
-pub(crate) fn doctor(session: &Session) -> Outcome {
+pub(crate) async fn doctor(session: &Session) -> Outcome {
     let settings = &session.settings;
-    let directory = master::data_dir(settings);
     let mut findings = Findings::default();
     findings.good(
         "settings",
         settings.file.as_ref().map_or_else(|| "no file".to_owned(), |file| file.display().to_string()),
     );
-    folder(&directory, &mut findings);
-    space(&directory, &mut findings);
-    running(&directory, &mut findings);
-    match Reading::open(settings) {
-        Ok(reading) => installation(settings, &reading, &mut findings),
-        Err(error) => findings.problem("database", format!("{error:#}")),
+    match settings.text(&DATABASE) {
+        Some(url) if is_postgres(url) => cluster::look(settings, url, &mut findings).await,
+        _ => data_directory(settings, &mut findings),
     }
     listening(settings, &mut findings);
     tell(session, &findings);
     let bad = findings.0.iter().any(|finding| finding.level == Level::Problem);
     if bad { Outcome::No } else { Outcome::Done }
+}
+
+fn data_directory(settings: &Settings, findings: &mut Findings) {
+    let directory = master::data_dir(settings);
+    folder(&directory, findings);
+    space(&directory, findings);
+    running(&directory, findings);
+    match Reading::open(settings) {
+        Ok(reading) => {
+            let keyring = reading.reader.keyring().map_err(anyhow::Error::from);
+            installation(settings, &reading.installation, keyring, findings);
+        }
+        Err(error) => findings.problem("database", format!("{error:#}")),
+    }
 }
 
 fn folder(directory: &Path, findings: &mut Findings) {
@@ -100,8 +113,12 @@ fn running(directory: &Path, findings: &mut Findings) {
     }
 }
 
-fn installation(settings: &Settings, reading: &Reading, findings: &mut Findings) {
-    let installation = &reading.installation;
+fn installation(
+    settings: &Settings,
+    installation: &Installation,
+    keyring: anyhow::Result<Vec<WrappedKey>>,
+    findings: &mut Findings,
+) {
     findings.good("database", "opens");
     match master::find_for(settings, &installation.master_fingerprint) {
         Err(error) => findings.problem("master key", error.to_string()),
@@ -114,13 +131,10 @@ fn installation(settings: &Settings, reading: &Reading, findings: &mut Findings)
                     format!("{} can be read by others than its owner: chmod 600", path.display()),
                 );
             }
-            let keyring = reading.reader.keyring().map_err(|error| error.to_string());
-            let opened = keyring.and_then(|keyring| {
-                Vault::open(found.key.clone(), &keyring, entropy()).map_err(|error| error.to_string())
-            });
+            let opened = keyring.and_then(|keyring| Ok(Vault::open(found.key.clone(), &keyring, entropy())?));
             match opened {
                 Ok(_) => findings.good("master key", format!("{} opens the keyring", found.fingerprint())),
-                Err(error) => findings.problem("keyring", error),
+                Err(error) => findings.problem("keyring", format!("{error:#}")),
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Where the master key is: in the environment, in a file that is named, or beside the database.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -10,6 +10,7 @@ use keywright_control::Vault;
 use keywright_model::seal::SealingKey;
 use zeroize::Zeroizing;
 
+use super::door;
 use crate::ambient::SystemEntropy;
 use crate::settings::{DATA_DIR, MASTER_KEY, MASTER_KEY_FILE, Settings};
 
@@ -82,14 +83,14 @@ pub(super) fn find(settings: &Settings) -> anyhow::Result<Option<Master>> {
 
 /// The master key for data that is there already, with words for what to do when it is not the one.
 pub(super) fn find_for(settings: &Settings, fingerprint: &str) -> anyhow::Result<Master> {
-    let directory = data_dir(settings);
+    let (directory, place) = (data_dir(settings), door::place(settings));
     let beside = directory.join(FILE);
     let Some(master) = find(settings)? else {
         bail!(
             "there is no master key, and the data in {} opens only with the one whose fingerprint is {fingerprint}.\n       \
              Put it back as {}, or set KEYWRIGHT_MASTER_KEY or KEYWRIGHT_MASTER_KEY_FILE. If it was exported: \
              `age -d -i IDENTITY master-key.age > {}`",
-            directory.display(),
+            place,
             beside.display(),
             beside.display()
         );
@@ -105,7 +106,7 @@ pub(super) fn find_for(settings: &Settings, fingerprint: &str) -> anyhow::Result
          Give the right one: {} comes first if it is set, then KEYWRIGHT_MASTER_KEY_FILE, then {}",
         master.place,
         master.fingerprint(),
-        directory.display(),
+        place,
         "KEYWRIGHT_MASTER_KEY",
         beside.display()
     )
@@ -126,10 +127,21 @@ fn finish_rotation(master: &Master, directory: &Path, fingerprint: &str) -> anyh
 
 /// Makes the master key of a new installation beside the database.
 pub(super) fn create(directory: &Path) -> anyhow::Result<Master> {
+    make_private_folder(directory)?;
     let key = SealingKey::generate(&SystemEntropy);
     let path = directory.join(FILE);
     write_new(&path, &key)?;
     Ok(Master { key, place: Place::Beside(path) })
+}
+
+/// Takes back a master key that [`create`] has just made and that nothing is sealed under.
+pub(super) fn remove(master: &Master) -> anyhow::Result<()> {
+    match &master.place {
+        Place::Beside(path) => {
+            std::fs::remove_file(path).with_context(|| format!("{} cannot be removed", path.display()))
+        }
+        Place::Setting | Place::Named(_) => Ok(()),
+    }
 }
 
 /// Writes the key that will take `master.key`'s place.
@@ -147,6 +159,12 @@ pub(super) fn put_in_place(directory: &Path) -> anyhow::Result<()> {
     let (next, path) = (directory.join(NEXT_FILE), directory.join(FILE));
     std::fs::rename(&next, &path).with_context(|| format!("{} cannot be put in place", next.display()))?;
     sync_folder(directory)
+}
+
+/// A node on PostgreSQL has no data directory until it needs one for this.
+fn make_private_folder(directory: &Path) -> anyhow::Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.with_context(|| format!("{} cannot be made", directory.display()))
 }
 
 /// Writes a master key to a new file that only its owner can read, durably.

@@ -5,10 +5,11 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use keywright_control::Vault;
 use keywright_model::seal::SealingKey;
-use keywright_store::{InstallationChange, Store as _};
+use keywright_store::InstallationChange;
 use serde_json::json;
 
 use super::data::Data;
+use super::door::Started;
 use super::master::{self, Place};
 use crate::ambient::{SystemEntropy, now};
 use crate::cli::data::MasterKeyCommand;
@@ -23,7 +24,7 @@ pub(crate) async fn master_key(session: &Session, command: &MasterKeyCommand) ->
 }
 
 async fn export(session: &Session, recipient: &str, out: Option<&Path>) -> anyhow::Result<Outcome> {
-    let data = Data::open(&session.settings)?;
+    let data = Data::open(&session.settings).await?;
     let fingerprint = data.master.fingerprint();
     let armored = encrypt(recipient, &data.master.key)?;
     match out {
@@ -34,8 +35,8 @@ async fn export(session: &Session, recipient: &str, out: Option<&Path>) -> anyho
         None => session.output.say(armored.trim_end()),
     }
     // Only what is out counts as exported.
-    let (store, _, _) = data.start()?;
-    store.reconfigure(InstallationChange::MasterExported(now())).await?;
+    let (started, _, _) = data.start().await?;
+    started.store.reconfigure(InstallationChange::MasterExported(now())).await?;
     session.output.note(&format!("exported the master key {fingerprint}; keep it, and the identity that opens it, apart from the server"));
     Ok(Outcome::Done)
 }
@@ -52,7 +53,7 @@ fn encrypt(recipient: &str, key: &SealingKey) -> anyhow::Result<String> {
 }
 
 async fn rotate(session: &Session, out: Option<&Path>) -> anyhow::Result<Outcome> {
-    let data = Data::open(&session.settings)?;
+    let data = Data::open(&session.settings).await?;
     let (old, directory) = (data.master.clone(), data.directory.clone());
     let new = SealingKey::generate(&SystemEntropy);
     let fingerprint = Vault::fingerprint(&new);
@@ -67,7 +68,9 @@ async fn rotate(session: &Session, out: Option<&Path>) -> anyhow::Result<Outcome
             "the master key comes from {place}, which this command cannot change: say --out FILE, and put what it writes there"
         ),
     }
-    let (store, vault, _) = data.start()?;
+    let (started, vault, _) = data.start().await?;
+    refuse_beside_nodes(&started).await?;
+    let store = started.store;
     let keyring = vault.rewrap(&new);
     store
         .reconfigure(InstallationChange::Rewrap { keyring, master_fingerprint: fingerprint.clone() })
@@ -94,6 +97,19 @@ async fn rotate(session: &Session, out: Option<&Path>) -> anyhow::Result<Outcome
     }
     session.output.note("older backups still open only with the old one; export the new one with `keywright master-key export`");
     Ok(Outcome::Done)
+}
+
+/// A node that runs would go on wrapping new data keys under the old master key, and they would be lost.
+async fn refuse_beside_nodes(started: &Started) -> anyhow::Result<()> {
+    let nodes = started.members.members().await?;
+    if nodes.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "{} nodes run on this database: stop them first, and start them again with the new master key. One that is dead \
+         goes with `keywright nodes forget`",
+        nodes.len()
+    )
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! What works on a data directory: the service itself, and what an operator does to it.
 
+mod assembled;
 mod backup;
 mod data;
 mod doctor;
+mod door;
 mod limiter;
 mod logs;
 mod master;
 mod master_key;
+mod nodes;
 mod restore;
 mod root;
 mod serve;
@@ -16,6 +19,7 @@ mod verify_audit;
 pub(crate) use backup::backup;
 pub(crate) use doctor::doctor;
 pub(crate) use master_key::master_key;
+pub(crate) use nodes::nodes;
 pub(crate) use restore::restore;
 pub(crate) use root::root;
 pub(crate) use serve::serve;

@@ -7,7 +7,7 @@ use keywright_store::sqlite::{
 };
 use serde_json::json;
 
-use super::master;
+use super::{door, master};
 use crate::ambient::{SystemEntropy, now};
 use crate::cli::data::RestoreArgs;
 use crate::commands::{Outcome, Session};
@@ -17,7 +17,8 @@ use crate::render::table::{Cell, table};
 /// Puts a backup in the present data's place, which is kept aside.
 pub(crate) fn restore(session: &Session, args: &RestoreArgs) -> anyhow::Result<Outcome> {
     let now = now();
-    let directory = master::data_dir(&session.settings);
+    let directory =
+        door::directory(&session.settings, "restore it with its own tools, see docs/operate/cluster.md")?;
     let output = session.output;
     let revivals = restore_check(&args.from, &directory, now)?;
     if !revivals.is_empty() {

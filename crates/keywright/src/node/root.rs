@@ -1,7 +1,7 @@
-//! `keywright root …`: the root key, in the data directory of a server that is stopped.
+//! `keywright root …`: the root key, in the data directory of a server that is stopped, or in the database of a cluster.
 
 use keywright_model::secret::Secret;
-use keywright_store::{InstallationChange, Store as _};
+use keywright_store::InstallationChange;
 use serde_json::json;
 
 use super::data::{Data, entropy};
@@ -15,7 +15,8 @@ const PREFIX: &str = "kwroot";
 /// Makes another root key, or lets there be none.
 pub(crate) async fn root(session: &Session, command: &RootCommand) -> anyhow::Result<Outcome> {
     let output = session.output;
-    let (store, vault, _) = Data::open(&session.settings)?.start()?;
+    let (started, vault, _) = Data::open(&session.settings).await?.start().await?;
+    let store = started.store;
     match command {
         RootCommand::Rotate => {
             let given = session.settings.text(&ROOT_KEY).map(Secret::new);

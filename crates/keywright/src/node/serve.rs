@@ -4,30 +4,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use keywright_control::source::StoreSource;
-use keywright_control::{Barrier, Control, Parts, Settings as ControlSettings, Vault};
-use keywright_feed::Follower;
 use keywright_model::secret::Entropy as _;
 use keywright_server::dialects::{self, Dialect};
 use keywright_server::gateway::Gateway;
 use keywright_server::listen::{Bounds, Listen, Listener, TlsFiles, bind};
 use keywright_server::{BODY_TIMEOUT, ServerState, router};
-use keywright_store::sqlite::SqliteFile;
-use keywright_store::{Alone, Store};
-use keywright_verifier::{Lease, Options, Verifier};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use zeroize::Zeroizing;
 
+use super::assembled::Node;
 use super::data::{Data, entropy};
+use super::door::Door;
 use super::master::{self, Place};
-use super::{limiter, logs, tasks};
+use super::{door, limiter, logs, tasks};
 use crate::ambient::{SystemClock, SystemEntropy};
 use crate::commands::{Outcome, Session};
 use crate::settings::{
-    DIALECT, ENFORCE_TIMEOUT, FEED_RETENTION, GATEWAY_PEERS, LISTEN, PLAINTEXT_OK, Settings, TLS_CERT,
-    TLS_KEY, TRUSTED_PROXIES, dialect,
+    DIALECT, GATEWAY_PEERS, LISTEN, PLAINTEXT_OK, Settings, TLS_CERT, TLS_KEY, TRUSTED_PROXIES, dialect,
 };
 
 /// A dialect with a listener of its own.
@@ -47,61 +41,35 @@ struct Bound {
 pub(crate) async fn serve(session: &Session) -> anyhow::Result<Outcome> {
     let settings = &session.settings;
     logs::begin(settings)?;
-    // The directory first, so that a second server is told so; then the addresses, before anything is made in it.
-    let file = SqliteFile::open(&master::data_dir(settings))?;
+    // The state first, so that a second server is told so; then the addresses, before anything is made in it.
+    let door = Door::open(settings).await?;
     let bound = listeners(settings).await?;
-    let data = Data::open_or_make(settings, file)?;
+    let data = Data::open_or_make(settings, door).await?;
     tell_start(session, &data);
     let shutdown = shutdown_signal()?;
-    let (store, vault, installation) = data.start()?;
-    let store: Arc<dyn Store> = store;
-    let index = verifier(&vault)?;
-    let index = if limiter::is_shared(settings) { index.share_limits() } else { index };
-    let verifier = Arc::new(index);
-    let source = Arc::new(StoreSource::new(Arc::clone(&store), Arc::clone(&vault)));
-    let follower = Follower::start(source, Arc::clone(&verifier)).await?;
-    let control = Control::new(Parts {
-        store: Arc::clone(&store),
-        vault,
-        barrier: Barrier::new(Arc::new(Alone::default()), follower.applied(), Arc::new(SystemClock)),
-        clock: Arc::new(SystemClock),
-        entropy: entropy(),
-        settings: ControlSettings { enforce_timeout: settings.duration(&ENFORCE_TIMEOUT) },
-    });
+    let (started, vault, installation) = data.start().await?;
+    let is_cluster = started.lease.is_some();
+    let parts = Node::start(settings, started, vault, bound.main.address()).await?;
     let mut boot = [0; 8];
     SystemEntropy.fill(&mut boot);
-    let limiter = limiter::start(settings, &verifier, installation.incarnation)?;
-    let parts = keywright_server::Parts {
-        control: control.clone(),
-        verifier: Arc::clone(&verifier),
+    let limiter = limiter::start(settings, &parts.verifier, installation.incarnation)?;
+    let server = keywright_server::Parts {
+        control: parts.control.clone(),
+        verifier: Arc::clone(&parts.verifier),
         clock: Arc::new(SystemClock),
         boot,
         body_timeout: BODY_TIMEOUT,
         gateway: Gateway::new(&settings.networks(&GATEWAY_PEERS), &settings.networks(&TRUSTED_PROXIES)),
+        gauges: parts.gauges(),
     };
-    let state = ServerState::with_limiter(parts, limiter);
-    state.root_key().set(installation.root_digest);
+    let state = ServerState::with_limiter(server, limiter);
+    // Other nodes' operators can change the root key beside this process, so that it is asked for each time.
+    if !is_cluster {
+        state.root_key().set(installation.root_digest);
+    }
     tell_listening(session, &bound);
-    let node =
-        tasks::Node { control, verifier, store, follower, retention: settings.duration(&FEED_RETENTION) };
-    run(bound, state, node, shutdown).await?;
+    run(bound, state, parts, shutdown).await?;
     Ok(Outcome::Done)
-}
-
-fn verifier(vault: &Arc<Vault>) -> anyhow::Result<Verifier> {
-    let mut boot_key = Zeroizing::new([0; 32]);
-    SystemEntropy.fill(boot_key.as_mut_slice());
-    let unsealing = Arc::clone(vault);
-    Ok(Verifier::new(Options {
-        peppers: vault.peppers(),
-        boot_key,
-        dummy_argon2: vault.dummy_argon2().context("Argon2id cannot be set up")?.into(),
-        unseal: Box::new(move |key, secret| {
-            let secret = unsealing.reveal(key, secret)?;
-            Some(Zeroizing::new(secret.expose().as_bytes().to_vec()))
-        }),
-        lease: Lease::embedded(),
-    }))
 }
 
 async fn listeners(settings: &Settings) -> anyhow::Result<Bound> {
@@ -132,9 +100,10 @@ async fn listeners(settings: &Settings) -> anyhow::Result<Bound> {
 async fn run(
     bound: Bound,
     state: ServerState,
-    node: tasks::Node,
+    node: Node,
     shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
+    let node = Arc::new(node);
     let mut routes = router(state.clone());
     for dialect in &bound.below {
         let calls = dialects::router(*dialect, state.clone(), entropy());
@@ -146,12 +115,31 @@ async fn run(
         let calls = dialects::router(own.dialect, state.clone(), entropy());
         serving.spawn(own.listener.serve(calls, stopped(shutdown.clone())));
     }
-    let background = tokio::spawn(tasks::run(node, stopped(shutdown)));
-    while let Some(served) = serving.join_next().await {
-        served.context("a listener broke")?;
+    let mut background = tokio::spawn(tasks::run(Arc::clone(&node), stopped(shutdown.clone())));
+    let draining = Arc::clone(&node);
+    tokio::spawn(async move {
+        stopped(shutdown).await;
+        draining.drain();
+    });
+    loop {
+        tokio::select! {
+            served = serving.join_next() => match served {
+                Some(served) => served.context("a listener broke")?,
+                None => break,
+            },
+            // Before the signal it ends only when this node cannot go on.
+            ended = &mut background, if !background.is_finished() => {
+                ended.context("the background tasks broke")??;
+            }
+        }
     }
     drop(state);
-    background.await.context("the background tasks broke")??;
+    if !background.is_finished() {
+        background.await.context("the background tasks broke")??;
+    }
+    if let Some(node) = Arc::into_inner(node) {
+        node.leave().await;
+    }
     tracing::info!("stopped");
     Ok(())
 }
@@ -187,7 +175,7 @@ fn shutdown_signal() -> anyhow::Result<watch::Receiver<bool>> {
 fn tell_start(session: &Session, data: &Data) {
     let output = session.output;
     if data.is_new {
-        tracing::info!(directory = %data.directory.display(), "made a new installation");
+        tracing::info!(place = %door::place(&session.settings), "made a new installation");
         if let Place::Beside(path) = &data.master.place {
             output.note(&format!(
                 "The master key is in {}. Without it every key of this installation is lost: see `keywright master-key export`.",

@@ -6,12 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
-use keywright_control::Control;
-use keywright_feed::Follower;
-use keywright_store::{QuotaSubject, Store, Use};
-use keywright_verifier::Verifier;
+use keywright_store::{QuotaSubject, Use};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::assembled::Node;
 use crate::ambient::now;
 
 /// How often last uses are written down: at most so much of them is lost by a crash.
@@ -21,17 +19,8 @@ const SWEEP: Duration = Duration::from_mins(1);
 /// How many uses are written in one transaction.
 const USES_PER_WRITE: usize = 10_000;
 
-/// What the tasks work with.
-pub(super) struct Node {
-    pub(super) control: Control,
-    pub(super) verifier: Arc<Verifier>,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) follower: Follower,
-    pub(super) retention: Duration,
-}
-
 /// Runs until `stop`, then leaves everything as it should be found.
-pub(super) async fn run(node: Node, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+pub(super) async fn run(node: Arc<Node>, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
     let mut flush = interval(FLUSH);
     let mut sweep = interval(SWEEP);
     flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -43,10 +32,10 @@ pub(super) async fn run(node: Node, stop: impl Future<Output = ()>) -> anyhow::R
             _ = flush.tick() => node.flush_uses().await,
             _ = sweep.tick() => node.sweep().await,
         }
-        if !node.follower.is_running() {
+        if let Some(reason) = node.cannot_go_on() {
             // Without it no write would ever be enforced again: a supervisor's restart is better.
-            tracing::error!("the index follows no more: stopping");
-            bail!("the index follows no more");
+            tracing::error!(reason, "stopping");
+            bail!(reason);
         }
     }
     node.flush_uses().await;

@@ -1,19 +1,30 @@
 //! `keywright audit verify`: whether the database is what Keywright wrote. Beside a running server.
 
+use keywright_store::audit::AuditReport;
 use serde_json::json;
 
-use super::data::Reading;
+use super::data::{Data, Reading};
+use super::door;
 use crate::commands::{Outcome, Session};
 use crate::progress::Progress;
 use crate::render::table::{Cell, Tone, table};
 
 /// Compares the audit with itself, with the rows and with the feed.
-pub(crate) fn verify_audit(session: &Session) -> anyhow::Result<Outcome> {
-    let reading = Reading::open(&session.settings)?;
-    let key = reading.audit_key(&session.settings)?;
+pub(crate) async fn verify_audit(session: &Session) -> anyhow::Result<Outcome> {
     let progress = Progress::of("verifying the audit", 0);
-    let report = reading.reader.audit_verify(&key, &mut |done, all| progress.of_at(done, all))?;
+    let report = if door::is_directory(&session.settings) {
+        let reading = Reading::open(&session.settings)?;
+        let key = reading.audit_key(&session.settings)?;
+        reading.reader.audit_verify(&key, &mut |done, all| progress.of_at(done, all))?
+    } else {
+        let (started, ..) = Data::open(&session.settings).await?.start().await?;
+        started.store.audit_verify().await?
+    };
     drop(progress);
+    tell(session, &report)
+}
+
+fn tell(session: &Session, report: &AuditReport) -> anyhow::Result<Outcome> {
     let output = session.output;
     if output.json {
         let findings =

@@ -107,17 +107,27 @@ fn one_of(text: &str, words: &[&str]) -> Result<(), String> {
     Err(format!("must be one of {}{hint}", words.join(", ")))
 }
 
+/// Whether a database is PostgreSQL's.
+pub(crate) fn is_postgres(text: &str) -> bool {
+    text.starts_with("postgres://") || text.starts_with("postgresql://")
+}
+
 fn database(text: &str) -> Result<(), String> {
-    if text == "sqlite" {
-        return Ok(());
-    }
-    if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        // The URL may hold a password, so it is not repeated.
-        return Err("PostgreSQL comes with version 0.2, which makes a cluster of nodes; this version keeps its state \
-                    in SQLite, in --data-dir: leave `database` out"
-            .to_owned());
-    }
-    Err("must be `sqlite`".to_owned())
+    let known = text == "sqlite" || is_postgres(text);
+    // The URL may hold a password, so it is not repeated.
+    known.then_some(()).ok_or_else(|| "must be `sqlite` or begin with postgres://".to_owned())
+}
+
+/// A database's URL as it may be shown.
+pub(crate) fn without_password(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    // A password can also stand among the parameters, so none of them is shown.
+    let (place, parameters) = rest.split_once('?').map_or((rest, ""), |(place, _)| (place, "?…"));
+    let place = place.rsplit_once('@').map_or_else(
+        || place.to_owned(),
+        |(who, host)| format!("{}@{host}", who.split_once(':').map_or(who, |(user, _)| user)),
+    );
+    format!("{scheme}://{place}{parameters}")
 }
 
 /// Takes a dialect apart: its name, and the address of its own if it has one.
@@ -140,9 +150,17 @@ mod tests {
     }
 
     #[test]
-    fn postgres_is_refused_with_the_version_that_brings_it_and_without_its_password() {
-        let refused = Kind::Database.check("postgres://kw:hidden@db/kw").unwrap_err();
-        assert!(refused.contains("version 0.2") && !refused.contains("hidden"), "{refused}");
+    fn a_databases_password_is_never_repeated() {
+        for (url, shown) in [
+            ("sqlite", "sqlite"),
+            ("postgres://kw:hidden@db/kw", "postgres://kw@db/kw"),
+            ("postgres://kw:hid@den@db:5433/kw?password=hidden", "postgres://kw@db:5433/kw?…"),
+            ("postgresql:///kw", "postgresql:///kw"),
+        ] {
+            assert_eq!((Kind::Database.check(url), without_password(url).as_str()), (Ok(()), shown));
+        }
+        let refused = Kind::Database.check("mysql://kw:hidden@db/kw").unwrap_err();
+        assert!(refused.contains("postgres://") && !refused.contains("hidden"), "{refused}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use keywright_limiter::RedisUrl;
 use keywright_model::address::IpRange;
 use zeroize::Zeroizing;
 
-pub(crate) use kind::{Kind, dialect};
+pub(crate) use kind::{Kind, dialect, is_postgres, without_password};
 pub(crate) use load::{Sources, load};
 pub(crate) use reference::reference;
 
@@ -72,8 +72,12 @@ settings! {
         "The master key, 64 hex digits, in place of the file `master.key` in the data directory.";
     MASTER_KEY_FILE = "master-key-file" Kind::Path, None, false, Data, "FILE",
         "A file with the master key, 64 hex digits, in place of `master.key` in the data directory.";
-    DATABASE = "database" Kind::Database, Some("sqlite"), false, Serve, "URL",
-        "Where durable state is kept: `sqlite`, in the data directory.";
+    DATABASE = "database" Kind::Database, Some("sqlite"), false, Data, "URL",
+        "Where durable state is kept: `sqlite`, in the data directory, or `postgres://USER:PASSWORD@HOST/DATABASE`, which any number of nodes share. Prefer the environment where the URL has a password.";
+    POSTGRES_FAILOVER = "postgres-failover" Kind::Choice(&["none", "sync_standby", "managed_storage"]), None, false, Data, "KIND",
+        "What takes over when the PostgreSQL server fails: nothing; a standby that replicates synchronously; or another server on the same storage. A server that has a standby is refused until this is said.";
+    NODE_NAME = "node-name" Kind::Text, None, false, Serve, "NAME",
+        "The supervisor's slot that this node runs in. Starting says that whoever ran in it before is dead, so that no write waits for it.";
     LISTEN = "listen" Kind::Address, Some("127.0.0.1:7700"), false, Serve, "ADDRESS",
         "Where to listen; port 0 takes a free one. On anything but loopback, TLS or `plaintext-ok` is needed.";
     DIALECT = "dialect" Kind::Dialect, None, false, Serve, "NAME[=ADDRESS]",
@@ -89,7 +93,7 @@ settings! {
     PLAINTEXT_OK = "plaintext-ok" Kind::Flag, Some("false"), false, Serve, "BOOL",
         "Listen without TLS on an address that is not loopback: behind a proxy that ends TLS.";
     MAX_STALENESS = "max-staleness" Kind::Duration, Some("60s"), false, Serve, "DURATION",
-        "How long a node that cannot reach its store goes on answering verifications. With SQLite, which is inside the node, that does not happen.";
+        "How long a node that cannot reach its store goes on answering verifications, and so how long a write may wait for a node that is lost. With SQLite, which is inside the node, that does not happen.";
     ENFORCE_TIMEOUT = "enforce-timeout" Kind::Duration, Some("3s"), false, Serve, "DURATION",
         "How long a write that takes access away waits for every verifier before it is answered as pending.";
     FEED_RETENTION = "feed-retention" Kind::Duration, Some("24h"), false, Serve, "DURATION",
@@ -165,6 +169,9 @@ impl Value {
                 RedisUrl::parse(text).map_or_else(|_| "-".to_owned(), |url| url.to_string())
             };
             return self.texts.iter().map(shown).collect();
+        }
+        if self.setting.kind == Kind::Database {
+            return self.texts.iter().map(|text| without_password(text)).collect::<Vec<_>>().join(", ");
         }
         self.texts.iter().map(|text| text.as_str()).collect::<Vec<_>>().join(", ")
     }

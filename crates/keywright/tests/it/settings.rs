@@ -81,7 +81,7 @@ async fn what_is_unknown_is_refused_with_the_nearest_name() {
     installation.refused(&["--config", "nowhere.toml"], &[]).await.expect(2, &["nowhere.toml"]);
     std::fs::remove_file(installation.path("keywright.toml")).unwrap();
     for (variable, value) in [
-        ("KEYWRIGHT_DATABASE", "postgres://kw:not-to-be-shown@db/kw"),
+        ("KEYWRIGHT_DATABASE", "mysql://kw:not-to-be-shown@db/kw"),
         ("KEYWRIGHT_LISTEN", "localhost:7700"),
         ("KEYWRIGHT_LOG", "info,=,"),
         ("KEYWRIGHT_PLAINTEXT_OK", "yes"),

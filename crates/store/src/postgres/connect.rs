@@ -33,6 +33,8 @@ pub(crate) enum Purpose {
     Schema,
     /// Waiting for notifications.
     Listen,
+    /// Who verifies: leases and fences.
+    Members,
 }
 
 impl Purpose {
@@ -42,13 +44,14 @@ impl Purpose {
             Self::LongRead => "keywright long read",
             Self::Schema => "keywright schema",
             Self::Listen => "keywright listen",
+            Self::Members => "keywright members",
         }
     }
 
     /// The server's own bounds, in milliseconds: for a statement, and for waiting for a lock.
     const fn bounds(self) -> (u32, u32) {
         match self {
-            Self::Statements | Self::Listen => (8_000, 5_000),
+            Self::Statements | Self::Listen | Self::Members => (8_000, 5_000),
             Self::LongRead => (1_800_000, 10_000),
             Self::Schema => (600_000, 60_000),
         }

@@ -5,7 +5,10 @@ use super::link::Link;
 use super::open::OpenError;
 
 /// Every step, oldest first. `keywright_schema` says how many a database has.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/postgres/0001_init.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/postgres/0001_init.sql"),
+    include_str!("../../migrations/postgres/0002_members.sql"),
+];
 
 /// Whoever changes the schema or makes the installation holds this, so that of two first starts one waits.
 pub(super) const LOCK_SCHEMA: &str = "SELECT pg_advisory_xact_lock(1262836055, 1)";

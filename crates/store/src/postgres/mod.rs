@@ -12,10 +12,12 @@ mod bookkeeping;
 mod commit;
 mod connect;
 mod error;
+mod failover;
 mod feed;
 mod hints;
 mod keys_page;
 mod link;
+mod members;
 mod migrate;
 mod nouns;
 mod open;
@@ -41,7 +43,9 @@ use keywright_model::secret::Entropy;
 use keywright_model::time::Timestamp;
 use tokio::sync::broadcast;
 
+pub use self::failover::Failover;
 pub use self::hints::Follow;
+pub use self::members::PostgresMembers;
 pub use self::open::OpenError;
 
 use self::audit_log::AuditLog;

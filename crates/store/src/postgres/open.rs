@@ -50,6 +50,9 @@ pub enum OpenError {
         "the schema {0} of the database holds tables of another program: give Keywright a database of its own"
     )]
     NotOurs(String),
+    /// What takes over for the server is not what was declared.
+    #[error("{0}")]
+    Failover(&'static str),
     /// Already initialised, or not yet.
     #[error("{0}")]
     State(&'static str),

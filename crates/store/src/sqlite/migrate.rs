@@ -5,7 +5,10 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::open::OpenError;
 
 /// Every step, oldest first. The database's `user_version` is how many it has.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_init.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/sqlite/0001_init.sql"),
+    include_str!("../../migrations/sqlite/0002_members.sql"),
+];
 
 /// Marks the file as ours: "KEYW".
 const APPLICATION_ID: i64 = 0x4B45_5957;

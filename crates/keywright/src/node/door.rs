@@ -1,0 +1,135 @@
+//! The door to durable state, whichever it is: a data directory of this process's own, or a database that many share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use keywright_control::bootstrap::FirstStart;
+use keywright_store::audit::AuditKey;
+use keywright_store::postgres::{self, Failover, Follow, PostgresDatabase};
+use keywright_store::sqlite::SqliteFile;
+use keywright_store::{Alone, Installation, Members, Store, WrappedKey};
+
+use super::data::entropy;
+use super::master;
+use crate::settings::{DATABASE, POSTGRES_FAILOVER, Settings, is_postgres, without_password};
+
+/// A door that is open, before the key that the audit is chained under is known.
+#[derive(Debug)]
+pub(super) enum Door {
+    /// A data directory that this process has taken.
+    Sqlite(Box<SqliteFile>),
+    /// A database that other nodes may be connected to.
+    Postgres(Box<PostgresDatabase>),
+}
+
+/// What a node works with.
+pub(super) struct Started {
+    pub(super) store: Arc<dyn Store>,
+    /// Who verifies.
+    pub(super) members: Arc<dyn Members>,
+    /// This node's own row, over connections of its own; `None` where nobody else verifies.
+    pub(super) lease: Option<Arc<dyn Members>>,
+}
+
+/// Whether there is an installation now, and who made it.
+pub(super) enum Made {
+    /// This process did.
+    Here,
+    /// Another one was faster.
+    Elsewhere,
+}
+
+impl Door {
+    /// Opens what the settings name, and brings it up to this program's schema.
+    pub(super) async fn open(settings: &Settings) -> anyhow::Result<Self> {
+        match settings.text(&DATABASE) {
+            Some(url) if is_postgres(url) => {
+                let database = PostgresDatabase::open(url).await?;
+                database.check_failover(failover(settings)).await?;
+                Ok(Self::Postgres(Box::new(database)))
+            }
+            _ => Ok(Self::Sqlite(Box::new(SqliteFile::open(&master::data_dir(settings))?))),
+        }
+    }
+
+    /// What the installation is, if there is one.
+    pub(super) async fn installation(&self) -> anyhow::Result<Option<Installation>> {
+        match self {
+            Self::Sqlite(file) => Ok(file.installation()?),
+            Self::Postgres(database) => Ok(database.installation().await?),
+        }
+    }
+
+    /// The keyring, every version.
+    pub(super) async fn keyring(&self) -> anyhow::Result<Vec<WrappedKey>> {
+        match self {
+            Self::Sqlite(file) => Ok(file.keyring()?),
+            Self::Postgres(database) => Ok(database.keyring().await?),
+        }
+    }
+
+    /// Makes an installation, unless another process has just made one.
+    pub(super) async fn initialise(&mut self, first: &FirstStart, key: &AuditKey) -> anyhow::Result<Made> {
+        let FirstStart { installation, keyring, first, .. } = first;
+        let first = vec![first.clone()];
+        match self {
+            Self::Sqlite(file) => {
+                file.initialise(installation, keyring, first, key, entropy())?;
+                Ok(Made::Here)
+            }
+            Self::Postgres(database) => {
+                match database.initialise(installation, keyring, &first, key, entropy()).await? {
+                    postgres::FirstStart::Made => Ok(Made::Here),
+                    postgres::FirstStart::AlreadyThere => Ok(Made::Elsewhere),
+                }
+            }
+        }
+    }
+
+    /// Starts to write and to read.
+    pub(super) async fn start(self, key: AuditKey) -> anyhow::Result<Started> {
+        match self {
+            Self::Sqlite(file) => Ok(Started {
+                store: file.start(key, entropy())?,
+                members: Arc::new(Alone::default()),
+                lease: None,
+            }),
+            Self::Postgres(database) => {
+                let (members, lease) = (database.listening_members(), database.members());
+                let store = database.start(key, entropy(), Follow::Notify).await?;
+                Ok(Started { store, members: Arc::new(members), lease: Some(Arc::new(lease)) })
+            }
+        }
+    }
+}
+
+/// What takes over for the database, as the operator says.
+pub(super) fn failover(settings: &Settings) -> Failover {
+    match settings.text(&POSTGRES_FAILOVER) {
+        Some("none") => Failover::Nothing,
+        Some("sync_standby") => Failover::SyncStandby,
+        Some("managed_storage") => Failover::ManagedStorage,
+        _ => Failover::Undeclared,
+    }
+}
+
+/// Where durable state is, in words.
+pub(super) fn place(settings: &Settings) -> String {
+    match settings.text(&DATABASE) {
+        Some(url) if is_postgres(url) => without_password(url),
+        _ => master::data_dir(settings).display().to_string(),
+    }
+}
+
+/// Whether the settings name a data directory.
+pub(super) fn is_directory(settings: &Settings) -> bool {
+    !settings.text(&DATABASE).is_some_and(is_postgres)
+}
+
+/// Refuses what can be done to a data directory alone.
+pub(super) fn directory(settings: &Settings, instead: &str) -> anyhow::Result<PathBuf> {
+    if is_directory(settings) {
+        return Ok(master::data_dir(settings));
+    }
+    anyhow::bail!("this is for data in a directory, and `database` names PostgreSQL: {instead}")
+}
