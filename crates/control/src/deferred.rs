@@ -15,6 +15,9 @@ const ARGON2_AT_ONCE: usize = 2;
 /// How many more may wait; whoever comes after is told to try again.
 const ARGON2_WAITING_MAX: usize = 64;
 
+/// Ahead of use at most one part in so many is taken of what is left of a quota.
+const LEFT_TO_OTHERS: u64 = 100;
+
 /// A bounded pool for what is slow on purpose.
 pub(crate) struct Workers {
     running: Arc<Semaphore>,
@@ -56,14 +59,37 @@ impl Control {
         self.argon2.run(move || Vault::is_weak_secret(&phc, &hash)).await
     }
 
-    /// Takes units out of a quota ahead of use, durably; never beyond `max` in its period.
+    /// Takes units out of a quota ahead of use, durably; never beyond `max` in its period: first what is `needed`, and
+    /// then, up to `units` in all, at most a hundredth of what that left for everybody.
+    ///
+    /// Two steps, because a node that has not asked for a while does not know what others have taken: a block by its
+    /// own old figures could be all that is left.
     pub async fn reserve_quota(
         &self,
         subject: QuotaSubject,
         period_start: Timestamp,
-        units: u64,
+        (needed, units): (u64, u64),
         max: u64,
     ) -> Result<QuotaBlock, Error> {
-        Ok(self.store.reserve_quota(subject, period_start, units, max).await?)
+        let first = self.store.reserve_quota(subject, period_start, needed, max).await?;
+        let left = max.saturating_sub(first.reserved);
+        let more = units.saturating_sub(needed).min(left / LEFT_TO_OTHERS);
+        if more == 0 || first.granted < needed {
+            return Ok(first);
+        }
+        match self.store.reserve_quota(subject, period_start, more, max).await {
+            Ok(second) => Ok(QuotaBlock {
+                granted: first.granted.saturating_add(second.granted),
+                reserved: second.reserved,
+            }),
+            Err(error) => {
+                // What was needed is there, and must be credited.
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a quota's block could not be reserved"
+                );
+                Ok(first)
+            }
+        }
     }
 }

@@ -105,7 +105,7 @@ impl<'a> Charges<'a> {
         }
         let mut missing = None;
         for (quota, cell) in self.quotas.iter() {
-            match cell.room(quota, cost, now.wall) {
+            match cell.room(quota, cost, now) {
                 Room::Enough => {}
                 Room::Exceeded => return Charged::No(Denial::QuotaExceeded, None),
                 Room::Unknown => missing = missing.or(Some((*quota, *cell))),
@@ -118,7 +118,7 @@ impl<'a> Charges<'a> {
     }
 
     fn take(&self, cost: u64, now: Now, at: u64) -> Charged {
-        if let Err(refused) = self.take_quotas(cost, now) {
+        if let Some(refused) = self.take_quotas(cost, now) {
             return refused;
         }
         for (taken, (limit, cell)) in self.limits.iter().enumerate() {
@@ -134,18 +134,18 @@ impl<'a> Charges<'a> {
         Charged::Yes
     }
 
-    /// Charges every quota or none.
-    pub(crate) fn take_quotas(&self, cost: u64, now: Now) -> Result<(), Charged> {
+    /// Charges every quota; or none, and says why.
+    pub(crate) fn take_quotas(&self, cost: u64, now: Now) -> Option<Charged> {
         for (taken, (quota, cell)) in self.quotas.iter().enumerate() {
             if !cell.take(cost) {
                 self.give_back_quotas(cost, taken);
-                return Err(match cell.room(quota, cost, now.wall) {
+                return Some(match cell.room(quota, cost, now) {
                     Room::Exceeded => Charged::No(Denial::QuotaExceeded, None),
                     Room::Enough | Room::Unknown => Charged::Needs(cell.block(quota, cost, now)),
                 });
             }
         }
-        Ok(())
+        None
     }
 
     pub(crate) fn give_back_quotas(&self, cost: u64, count: usize) {

@@ -1,7 +1,7 @@
 //! Quotas: units reserved durably in blocks by the store, spent here from memory.
 //!
 //! **The bound.** Never more than `max` units are admitted in a period: only units that the store has reserved are
-//! spent. `kill -9` loses what was reserved and not yet spent, at most one block for each quota on each node, as long
+//! spent, on however many nodes. `kill -9` loses what was reserved and not yet spent, at most one block for each quota on each node, as long
 //! as the server fetches only where [`QuotaBlock::lead`] says so; an orderly shutdown gives it back through
 //! [`crate::Verifier::unspent_quota`].
 
@@ -32,6 +32,10 @@ const BLOCK_MAX: u64 = 1_000;
 /// How long whoever leads a fetch is waited for before another one may.
 const FETCH_NS: u64 = 5_000_000_000;
 
+/// How long a quota is believed to be used up before the store is asked again: other nodes give back what they did not
+/// spend.
+const USED_UP_NS: u64 = 1_000_000_000;
+
 /// How many units to reserve at once: a hundredth of the quota, 1 to 1,000, and at least what is needed now.
 pub fn block_units(max: u64, needed: u64) -> u64 {
     (max / 100).clamp(1, BLOCK_MAX).max(needed).min(max)
@@ -45,7 +49,9 @@ pub struct QuotaBlock {
     pub subject: QuotaSubject,
     /// The period that the units count in.
     pub period: PeriodBounds,
-    /// How many to reserve.
+    /// How many the call lacks.
+    pub needed: u64,
+    /// How many to reserve, as far as others are left enough.
     pub units: u64,
     /// The quota's size.
     pub max: u64,
@@ -53,6 +59,7 @@ pub struct QuotaBlock {
     pub lead: bool,
     pub(crate) cell: Arc<QuotaCell>,
     pub(crate) tag: u64,
+    pub(crate) asked_ns: u64,
 }
 
 /// Units that were reserved and not spent, to be given back to the store.
@@ -92,6 +99,8 @@ pub(crate) struct QuotaCell {
     end: AtomicI64,
     unspent: AtomicU64,
     reserved: AtomicU64,
+    /// When the store was asked for what `reserved` says, in nanoseconds since boot.
+    reserved_at: AtomicU64,
     fetching_until: AtomicU64,
     /// Crediting is rare and takes turns; spending never takes this.
     crediting: Mutex<()>,
@@ -115,6 +124,7 @@ impl QuotaCell {
             end: AtomicI64::new(i64::MIN),
             unspent: AtomicU64::new(0),
             reserved: AtomicU64::new(0),
+            reserved_at: AtomicU64::new(0),
             fetching_until: AtomicU64::new(0),
             crediting: Mutex::new(()),
         }
@@ -130,14 +140,14 @@ impl QuotaCell {
         self.tag.load(Ordering::Acquire) == quota.tag && now.unix_ms() < self.end.load(Ordering::Acquire)
     }
 
-    pub(crate) fn room(&self, quota: &CompiledQuota, cost: u64, now: Timestamp) -> Room {
+    pub(crate) fn room(&self, quota: &CompiledQuota, cost: u64, now: Now) -> Room {
         if cost > quota.quota.max {
             return Room::Exceeded;
         }
         if cost == 0 {
             return Room::Enough;
         }
-        if !self.is_of_period(quota, now) {
+        if !self.is_of_period(quota, now.wall) {
             return Room::Unknown;
         }
         // `unspent` is read last and credited first: it may seem too large for a moment, never too small.
@@ -145,6 +155,11 @@ impl QuotaCell {
         let unspent = self.unspent.load(Ordering::Acquire);
         let left = quota.quota.max.saturating_add(unspent).saturating_sub(reserved);
         match (cost <= left, cost <= unspent) {
+            (false, _)
+                if self.reserved_at.load(Ordering::Acquire).saturating_add(USED_UP_NS) <= now.boot_ns =>
+            {
+                Room::Unknown
+            }
             (false, _) => Room::Exceeded,
             (true, true) => Room::Enough,
             (true, false) => Room::Unknown,
@@ -185,7 +200,8 @@ impl QuotaCell {
             cost
         };
         let (period, units) = (quota.quota.bounds_at(now.wall), block_units(max, missing));
-        QuotaBlock { subject: self.subject, period, units, max, lead, cell: Arc::clone(self), tag: quota.tag }
+        let (cell, tag, asked_ns) = (Arc::clone(self), quota.tag, now.boot_ns);
+        QuotaBlock { subject: self.subject, period, needed: missing, units, max, lead, cell, tag, asked_ns }
     }
 
     pub(crate) fn credit(&self, block: &QuotaBlock, granted: u64, reserved: u64) {
@@ -207,7 +223,8 @@ impl QuotaCell {
             self.tag.store(block.tag, Ordering::Release);
         }
         self.unspent.fetch_add(granted, Ordering::AcqRel);
-        self.reserved.fetch_max(reserved, Ordering::AcqRel);
+        self.reserved.store(reserved, Ordering::Release);
+        self.reserved_at.store(block.asked_ns, Ordering::Release);
         self.end.store(end, Ordering::Release);
         self.fetching_until.store(0, Ordering::Release);
     }

@@ -42,7 +42,7 @@ impl Charges<'_> {
         }
         let mut missing = None;
         for (quota, cell) in self.quotas.iter() {
-            match cell.room(quota, cost, now.wall) {
+            match cell.room(quota, cost, now) {
                 QuotaRoom::Enough => {}
                 QuotaRoom::Exceeded => return Charged::No(Denial::QuotaExceeded, None),
                 QuotaRoom::Unknown => missing = missing.or(Some((*quota, *cell))),
@@ -51,7 +51,7 @@ impl Charges<'_> {
         if let Some((quota, cell)) = missing {
             return Charged::Needs(cell.block(quota, cost, now));
         }
-        if let Err(refused) = self.take_quotas(cost, now) {
+        if let Some(refused) = self.take_quotas(cost, now) {
             return refused;
         }
         self.spend_all(cost, at)

@@ -5,7 +5,7 @@ use keywright_model::denial::Denial;
 use keywright_model::id::OrgId;
 use keywright_testkit::TestNode;
 use keywright_verifier::{
-    self as verifier, Asked, Check, Credential, Decided, Deferred, Request, Verdict, block_units,
+    self as verifier, Asked, Check, Credential, Decided, Deferred, Request, Verdict, Verifier, block_units,
 };
 use serde_json::json;
 
@@ -21,16 +21,28 @@ const fn subject(of: verifier::QuotaSubject) -> QuotaSubject {
 
 /// One verification as the server makes it: what memory cannot decide is fetched, then it is asked again.
 async fn ask(node: &TestNode, org: OrgId, secret: &str, wants: Option<(&str, &str)>, cost: u64) -> Verdict {
+    ask_of(node, &node.verifier, org, secret, wants, cost).await
+}
+
+/// The same of another index over the node's store.
+async fn ask_of(
+    node: &TestNode,
+    verifier: &Verifier,
+    org: OrgId,
+    secret: &str,
+    wants: Option<(&str, &str)>,
+    cost: u64,
+) -> Verdict {
     let checks: Vec<Check<'_>> = wants.iter().map(|(action, resource)| Check { action, resource }).collect();
     let request = Request { keyspaces: Asked::whole(org), checks: &checks, ip: None, cost };
     for _ in 0..10 {
-        match node.verifier.verify(&Credential::Bearer(secret), &request, node.now()) {
+        match verifier.verify(&Credential::Bearer(secret), &request, node.now()) {
             Decided::Verdict(verdict) => return verdict,
             Decided::Deferred(Deferred::QuotaBlock(block)) => {
                 let of = subject(block.subject);
-                let reserved =
-                    node.control.reserve_quota(of, block.period.start, block.units, block.max).await.unwrap();
-                node.verifier.credit_quota(&block, reserved.granted, reserved.reserved);
+                let (start, units) = (block.period.start, (block.needed, block.units));
+                let reserved = node.control.reserve_quota(of, start, units, block.max).await.unwrap();
+                verifier.credit_quota(&block, reserved.granted, reserved.reserved);
             }
             other => panic!("not decided: {other:?}"),
         }
@@ -78,6 +90,86 @@ async fn killed_again_and_again_a_quota_gives_never_more_and_loses_at_most_a_blo
     }
     let lost = MAX - admitted;
     assert!(lost > 0 && lost <= KILLS * block_units(MAX, 1), "{lost} lost");
+}
+
+#[tokio::test]
+async fn several_nodes_over_one_store_admit_never_more_and_leave_each_other_enough() {
+    const MAX: u64 = 20_000;
+    let node = TestNode::start().await;
+    let root = node.root().await;
+    let body = json!({"name": "k", "quota": {"max": MAX, "period": "month"}});
+    let made = create(&node, &root, body).await.unwrap();
+    let secret = secret_of(&made);
+    let nodes = [node.loaded_verifier().await, node.loaded_verifier().await, node.loaded_verifier().await];
+    let (mut admitted, mut calls) = ([0_u64; 3], 0);
+    let call =
+        async |place: usize, cost| ask_of(&node, &nodes[place], root.org(), secret, None, cost).await.denial;
+    // The third takes a block at the beginning, and hears nothing of what the others do to the rest.
+    assert_eq!(call(2, 1).await, None);
+    while admitted[0] + admitted[1] < MAX - 400 {
+        let (place, cost) = ([0, 1, 1][calls % 3], 1 + u64::try_from(calls % 9).unwrap());
+        assert_eq!(call(place, cost).await, None, "{admitted:?}");
+        admitted[place] += cost;
+        calls += 1;
+    }
+    node.clock.advance_seconds(60);
+    // Its first block had 200. The next, by its own figures as large again, must not be half of what is left.
+    admitted[2] = 1;
+    while admitted[2] < 201 {
+        assert_eq!(call(2, 1).await, None);
+        admitted[2] += 1;
+    }
+    for place in [0, 1] {
+        while call(place, 1).await.is_none() {
+            admitted[place] += 1;
+        }
+    }
+    let sum: u64 = admitted.iter().sum();
+    assert!(sum <= MAX && sum + 3 >= MAX, "{sum} of {MAX}: {admitted:?}");
+    while call(2, 1).await.is_none() {
+        admitted[2] += 1;
+    }
+    assert_eq!(admitted.iter().sum::<u64>(), MAX);
+    for place in [0, 1, 2] {
+        assert_eq!(call(place, 1).await, Some(Denial::QuotaExceeded));
+    }
+}
+
+#[tokio::test]
+async fn a_killed_node_costs_the_others_at_most_its_block_and_an_orderly_one_nothing() {
+    use keywright_store::Store as _;
+    const MAX: u64 = 3_000;
+    let node = TestNode::start().await;
+    let root = node.root().await;
+    let body = json!({"name": "k", "quota": {"max": MAX, "period": "month"}});
+    let made = create(&node, &root, body).await.unwrap();
+    let nodes = [node.loaded_verifier().await, node.loaded_verifier().await, node.loaded_verifier().await];
+    let mut admitted = 0;
+    let call = async |verifier: &Verifier| {
+        ask_of(&node, verifier, root.org(), secret_of(&made), None, 1).await.allowed
+    };
+    for verifier in &nodes {
+        admitted += u64::from(call(verifier).await);
+    }
+    let [killed, stopped, third] = nodes;
+    drop(killed);
+    while call(&third).await {
+        admitted += 1;
+    }
+    let lost = MAX - admitted;
+    assert!(lost > 0 && lost <= 2 * block_units(MAX, 1), "{lost} are held by two nodes");
+    assert!(!call(&third).await, "it is used up");
+    for unspent in stopped.unspent_quota() {
+        node.store.return_quota(subject(unspent.subject), unspent.period_start, unspent.units).await.unwrap();
+    }
+    // Whoever was told that it is used up asks again, a second later.
+    assert!(!call(&third).await);
+    node.clock.advance_seconds(1);
+    while call(&third).await {
+        admitted += 1;
+    }
+    let lost = MAX - admitted;
+    assert!(lost > 0 && lost <= block_units(MAX, 1), "{lost} were lost with the killed node");
 }
 
 #[tokio::test]

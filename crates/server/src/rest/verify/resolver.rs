@@ -81,7 +81,8 @@ impl Resolver for ControlResolver {
         // A task of its own: what the store has reserved must be credited even when the client goes away meanwhile.
         let reserving = tokio::spawn(async move {
             let subject = subject(block.subject);
-            let reserved = control.reserve_quota(subject, block.period.start, block.units, block.max).await;
+            let units = (block.needed, block.units);
+            let reserved = control.reserve_quota(subject, block.period.start, units, block.max).await;
             match &reserved {
                 Ok(reserved) => verifier.credit_quota(&block, reserved.granted, reserved.reserved),
                 Err(_) => verifier.release_quota(&block),
