@@ -5,6 +5,7 @@
 mod fixture;
 
 mod server;
+mod shares;
 
 use std::sync::Arc;
 
