@@ -1,4 +1,4 @@
-//! The model at sizes that take minutes, to exhaustion: `cargo run --release -p keywright-protocol --example exhaust`.
+//! The model at sizes that take minutes, to exhaustion: `cargo run -p keywright-protocol --example exhaust`.
 //! Its figures are in `docs/reliability.md`.
 
 #[expect(dead_code, reason = "what the tests make of the variants")]
