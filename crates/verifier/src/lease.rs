@@ -1,6 +1,6 @@
 //! Until when this node may answer. The embedded store is always in reach; in a cluster the feeder renews.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use super::sync::{AtomicU64, Ordering};
 
 /// Without contact for longer than this, answers say that they are not current.
 const CURRENT_NS: u64 = 3_000_000_000;
@@ -14,12 +14,12 @@ pub struct Lease {
 
 impl Lease {
     /// For a node whose store is in its own process: always current.
-    pub const fn embedded() -> Self {
+    pub fn embedded() -> Self {
         Self { deadline: AtomicU64::new(u64::MAX), last_contact: AtomicU64::new(u64::MAX) }
     }
 
     /// For a node of a cluster: no right to answer until the first renewal.
-    pub const fn none() -> Self {
+    pub fn none() -> Self {
         Self { deadline: AtomicU64::new(0), last_contact: AtomicU64::new(0) }
     }
 
@@ -39,7 +39,7 @@ impl Lease {
         self.deadline.load(Ordering::Acquire)
     }
 
-    /// Reads both. Must come before the state is read: the argument is in `enforcement.md` §1.5.
+    /// Reads both. `Published::read` does it before the state is read.
     pub(crate) fn read(&self) -> LeaseRead {
         let deadline = self.deadline.load(Ordering::Acquire);
         LeaseRead { deadline, last_contact: self.last_contact.load(Ordering::Acquire) }
@@ -67,32 +67,5 @@ impl LeaseRead {
 
     pub(crate) const fn is_current(self, now_ns: u64) -> bool {
         self.age_ns(now_ns) < CURRENT_NS
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lease_lasts_to_its_deadline_and_a_keyspace_may_ask_for_less() {
-        let lease = Lease::none();
-        assert_eq!(lease.read().valid_until(None), 0);
-        lease.renew(60, 10);
-        lease.renew(50, 5);
-        assert_eq!(lease.read().valid_until(None), 60);
-        assert_eq!(lease.read().valid_until(Some(7)), 17);
-        lease.drop_now();
-        assert_eq!(lease.read().valid_until(None), 0);
-        assert_eq!(Lease::embedded().read().valid_until(Some(1)), u64::MAX);
-    }
-
-    #[test]
-    fn three_seconds_without_contact_are_not_current() {
-        let lease = Lease::none();
-        lease.renew(u64::MAX, 1_000);
-        assert!(lease.read().is_current(1_000 + CURRENT_NS - 1));
-        assert!(!lease.read().is_current(1_000 + CURRENT_NS));
-        assert_eq!(Lease::embedded().read().age_ns(5), 0);
     }
 }

@@ -10,15 +10,19 @@ mod ask;
 mod directory;
 mod inline;
 mod lease;
+#[cfg(test)]
+mod lease_tests;
 mod limits;
 mod meters;
 mod pairs;
 mod prefetch;
 mod proof;
+mod published;
 mod quota;
 mod seats;
 mod spending;
 mod state;
+mod sync;
 mod table;
 mod terms;
 mod verdict;
@@ -28,7 +32,6 @@ use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
 use keywright_model::change::{Batch, Change};
 use keywright_model::denial::Denial;
 use keywright_model::digest::{Digest, Pepper};
@@ -48,6 +51,7 @@ pub use crate::verdict::{Decided, Deferred, FoundKey, LimitState, QuotaState, Ve
 use crate::apply::{Applying, Writer};
 use crate::limits::Sharing;
 use crate::proof::Proofs;
+use crate::published::Published;
 use crate::seats::{KeyIds, Seats};
 use crate::state::{Position, State};
 use crate::terms::CompiledRights;
@@ -76,11 +80,10 @@ const COUNTING: [Counting; 4] =
 
 /// The index. Share it in an `Arc`.
 pub struct Verifier {
-    pub(crate) state: ArcSwap<State>,
+    published: Published<State>,
     pub(crate) seats: Seats,
     pub(crate) peppers: Box<[(u32, Pepper)]>,
     pub(crate) proofs: Proofs,
-    lease: Lease,
     /// Who counts limits, and how that goes: see [`Self::share_limits`].
     sharing: Sharing,
     counting: AtomicU8,
@@ -91,7 +94,7 @@ pub struct Verifier {
 
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verifier").field("at", &self.state.load().at).finish_non_exhaustive()
+        f.debug_struct("Verifier").field("at", &self.published.newest().at).finish_non_exhaustive()
     }
 }
 
@@ -151,11 +154,10 @@ impl Verifier {
         let Options { mut peppers, boot_key, dummy_argon2, unseal, lease } = options;
         peppers.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
         Self {
-            state: ArcSwap::default(),
+            published: Published::new(lease, State::default()),
             seats: Seats::new(),
             peppers: peppers.into(),
             proofs: Proofs::new(&boot_key, dummy_argon2),
-            lease,
             sharing: Sharing::OneNode,
             counting: AtomicU8::new(0),
             unseal,
@@ -196,9 +198,7 @@ impl Verifier {
     ///
     /// A use counts (for `last_used_at`) when it is allowed. A cost of 0 is answered and consumes nothing.
     pub fn verify(&self, credential: &Credential<'_>, request: &Request<'_>, now: Now) -> Decided {
-        // Invariant: the lease is read before the state. See `Lease::read`.
-        let lease = self.lease.read();
-        let state = self.state.load();
+        let (lease, state) = self.published.read();
         let Some(Position { revision, .. }) = state.at else {
             return Decided::NotCurrent { age_ms: lease.age_ns(now.boot_ns) / 1_000_000 };
         };
@@ -214,8 +214,7 @@ impl Verifier {
         ip: Option<std::net::IpAddr>,
         now: Now,
     ) -> Result<Authenticated, Unauthenticated> {
-        let lease = self.lease.read();
-        let state = self.state.load();
+        let (lease, state) = self.published.read();
         let Some(Position { revision, .. }) = state.at else { return Err(Unauthenticated::NotCurrent) };
         if lease.valid_until(None) <= now.boot_ns {
             return Err(Unauthenticated::NotCurrent);
@@ -245,7 +244,7 @@ impl Verifier {
     /// skipped.
     pub fn apply(&self, batch: &Batch) -> Result<(), Gap> {
         let mut writer = self.writer();
-        let previous = self.state.load_full();
+        let previous = self.published.newest_full();
         let have = previous.at.map_or(Revision(0), |at| at.revision);
         let gap = Gap { have, got: batch.revision };
         let Position { incarnation, revision } = previous.at.ok_or(gap)?;
@@ -263,7 +262,7 @@ impl Verifier {
         batch.changes.iter().for_each(|change| applying.change(change));
         let mut next = applying.next;
         next.at = Some(Position { incarnation, revision: batch.revision });
-        self.state.store(Arc::new(next));
+        self.published.publish(next);
         Ok(())
     }
 
@@ -276,7 +275,7 @@ impl Verifier {
         incarnation: Incarnation,
     ) {
         let mut writer = self.writer();
-        let previous = self.state.load_full();
+        let previous = self.published.newest_full();
         let (seats, unseal, next) = (&self.seats, &self.unseal, State::default());
         let sharing = self.sharing;
         let (at, loaded_ids) = (i64::MIN, Some(KeyIds::default()));
@@ -296,23 +295,23 @@ impl Verifier {
         let (mut next, loaded_ids) = (applying.next, applying.loaded_ids);
         writer.ids = loaded_ids.unwrap_or_default();
         next.at = Some(Position { incarnation, revision });
-        self.state.store(Arc::new(next));
+        self.published.publish(next);
     }
 
     /// The newest revision that answers are by; 0 before the first load.
     pub fn revision(&self) -> Revision {
-        self.state.load().at.map_or(Revision(0), |at| at.revision)
+        self.published.newest().at.map_or(Revision(0), |at| at.revision)
     }
 
     /// The same as clients see it; `None` before the first load.
     pub fn position(&self) -> Option<RevisionToken> {
-        let Position { incarnation, revision } = self.state.load().at?;
+        let Position { incarnation, revision } = self.published.newest().at?;
         Some(RevisionToken { incarnation, revision })
     }
 
     /// Until when this node may answer: the feeder renews it.
     pub const fn lease(&self) -> &Lease {
-        &self.lease
+        self.published.lease()
     }
 
     /// Remembers that Argon2id has proven a custom secret against the `nth` of [`WeakSecret::hashes`]. The question
@@ -329,8 +328,7 @@ impl Verifier {
 
     /// The answer to a custom secret that nothing proved: the same for an access id that does not exist.
     pub fn unproven(&self, request: &Request<'_>, now: Now) -> Decided {
-        let lease = self.lease.read();
-        let state = self.state.load();
+        let (lease, state) = self.published.read();
         let revision = state.at.map_or(Revision(0), |at| at.revision);
         Asking { verifier: self, state: &state, revision, request, now, lease }.without_key(Denial::NotFound)
     }
@@ -369,7 +367,7 @@ impl Verifier {
 
     /// How large the index is.
     pub fn size(&self) -> Size {
-        let state = self.state.load();
+        let state = self.published.newest();
         let bytes = state.table.bytes() + self.seats.bytes() + self.writer().ids.bytes();
         Size { secrets: state.table.len(), bytes }
     }

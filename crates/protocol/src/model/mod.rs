@@ -10,7 +10,7 @@
 //! - a verification reads the clock once, last; that the code also reads it early can only refuse more.
 //!
 //! Not modelled: a store that fails over (renewals, fences and registrations are as durable as writes, which makes it one
-//! store), and memory orders (`tests/memory.rs`).
+//! store), and memory orders (`verifier/tests/memory.rs`).
 
 pub mod eventually;
 mod node;
