@@ -67,8 +67,8 @@ struct Owed {
     revision: Revision,
     touched: Touched,
     overdue_at_ns: u64,
-    /// How many verifiers it has fenced.
-    fences: usize,
+    /// Whom it has fenced.
+    fenced: Vec<NodeId>,
     alarmed: bool,
 }
 
@@ -203,7 +203,7 @@ impl Barrier {
         if owed.len() >= OWED_MAX {
             owed.remove(0);
         }
-        owed.push(Owed { revision, touched, overdue_at_ns, fences: 0, alarmed: false });
+        owed.push(Owed { revision, touched, overdue_at_ns, fenced: Vec::new(), alarmed: false });
     }
 
     /// What holds up a revision; `None` when every verifier answers by it. Reads who verifies anew.
@@ -343,10 +343,10 @@ impl Shared {
             let mut before = std::mem::take(&mut view.rows);
             for mut member in members {
                 let known = before.remove(&member.id);
-                let mut fenced_at_ns = known.as_ref().and_then(|row| row.fenced_at_ns);
-                if member.status == MemberStatus::Fenced {
-                    fenced_at_ns = fenced_at_ns.or(Some(now_ns));
-                }
+                // Invariant: a fence is waited out from when this process first saw it, whoever set it. One that is gone again,
+                // because a server without it took over, was none: leases may have been given since.
+                let fenced_at_ns = (member.status == MemberStatus::Fenced)
+                    .then(|| known.as_ref().and_then(|row| row.fenced_at_ns).unwrap_or(now_ns));
                 // A report may have overtaken this read.
                 member.applied = known.map_or(member.applied, |row| row.member.applied.max(member.applied));
                 view.rows.insert(member.id, Row { member, fenced_at_ns });
@@ -363,6 +363,7 @@ impl Shared {
 
     /// Says of those whose last lease is over that they are gone.
     async fn bury_the_dead(&self) {
+        // Invariant: nobody is buried before its last lease is over, however far the two clocks are apart within ρ.
         let now_ns = self.clock.boot_ns();
         let over = |row: &Row| {
             let waited = row.fenced_at_ns.map(|at| now_ns.saturating_sub(at));
@@ -390,11 +391,13 @@ impl Shared {
         let overdue: Vec<Owed> =
             self.owed().iter().filter(|owed| owed.overdue_at_ns <= now_ns).cloned().collect();
         for owed in overdue {
-            let (late, allowed): (Vec<NodeId>, usize) = {
+            let (again, late, allowed): (Vec<NodeId>, Vec<NodeId>, usize) = {
                 let view = self.view.borrow();
                 let late = view.missing(owed.revision, &owed.touched);
-                let late = late.filter(|row| row.member.status == MemberStatus::Live);
-                (late.map(|row| row.member.id).collect(), fences_max(&view).saturating_sub(owed.fences))
+                let late =
+                    late.filter(|row| row.member.status == MemberStatus::Live).map(|row| row.member.id);
+                let (again, late) = late.partition(|id| owed.fenced.contains(id));
+                (again, late, fences_max(&view).saturating_sub(owed.fenced.len()))
             };
             if late.len() > allowed && !owed.alarmed {
                 tracing::error!(
@@ -404,13 +407,18 @@ impl Shared {
                 );
             }
             let alarmed = owed.alarmed || late.len() > allowed;
-            let mut fences = owed.fences;
+            for id in again {
+                self.fence(id, owed.revision).await;
+            }
+            let mut fenced = owed.fenced;
             for id in late.into_iter().take(allowed) {
-                fences += usize::from(self.fence(id, owed.revision).await);
+                if self.fence(id, owed.revision).await {
+                    fenced.push(id);
+                }
             }
             let mut all = self.owed();
             if let Some(known) = all.iter_mut().find(|known| known.revision == owed.revision) {
-                (known.fences, known.alarmed) = (fences, alarmed);
+                (known.fenced, known.alarmed) = (fenced, alarmed);
             }
         }
     }

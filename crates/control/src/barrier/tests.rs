@@ -198,6 +198,20 @@ async fn a_fence_that_somebody_else_set_is_waited_out_whole_from_when_it_was_see
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fence_that_a_failover_took_back_is_set_and_waited_out_anew() {
+    let World { rows, barrier } = world(live(1), true);
+    barrier.owe(Revision(2), EVERYTHING, 1);
+    tokio::time::sleep(PATIENCE + 3 * LOOK_WAITING).await;
+    assert_eq!(rows.status(node(1)), Some(MemberStatus::Fenced));
+    tokio::time::sleep(Duration::from_millis(LEASE_MS)).await;
+    // The server that took over knows no fence: from here on the node may have been given another lease.
+    rows.set(node(1), |row| row.status = MemberStatus::Live);
+    let again = Instant::now();
+    assert!(barrier.wait_for(Revision(2), &EVERYTHING, 60 * SECOND).await);
+    assert!(again.elapsed() >= lease_over_after(LEASE_MS), "{:?}", again.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_write_fences_a_fifth_at_most_and_then_has_no_bound() {
     let World { rows, barrier } = world(live(10), true);
     barrier.owe(Revision(2), EVERYTHING, 1);
