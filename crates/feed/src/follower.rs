@@ -194,6 +194,7 @@ impl Following {
     }
 
     fn tell(&self) {
+        // Invariant: what is told, and so reported, is what verifications read already.
         let now = self.verifier.revision();
         self.progress.send_if_modified(|told| std::mem::replace(told, now) != now);
     }

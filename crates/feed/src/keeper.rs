@@ -287,6 +287,7 @@ impl Keeping {
     /// Registers a life that nobody waits for. `None` when told to stop meanwhile.
     async fn register(&mut self) -> Option<NodeId> {
         while self.phase() == Phase::Keep {
+            // Invariant: an identifier is one life's. Under an old one a writer that fenced it would bury this life.
             let id = (self.options.fresh_id)();
             self.last = Some(id);
             match timed(self.options.membership.join(id)).await {

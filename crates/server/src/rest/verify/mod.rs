@@ -187,6 +187,7 @@ impl VerifyState {
 
 /// The clock is read once more after all was decided: an answer must not outlive the node's right to give it.
 fn still_holds(state: &VerifyState, verdicts: &[Verdict]) -> Result<(), Problem> {
+    // Invariant: the clock is read last, and compared with the deadline that each verification read first.
     let boot_ns = state.0.common.clock.boot_ns();
     if verdicts.iter().all(|verdict| verdict.holds_at(boot_ns)) { Ok(()) } else { Err(not_current(None)) }
 }
