@@ -23,9 +23,10 @@ use output::Output;
 const FAILED: u8 = 2;
 
 fn main() -> ExitCode {
-    let matches = cli::command().get_matches();
-    let cli = match Cli::from_arg_matches(&matches) {
-        Ok(cli) => cli,
+    let read = cli::read(std::env::args_os());
+    let read = read.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match read {
+        Ok(read) => read,
         Err(error) => error.exit(),
     };
     let sources = cli::all_sources(&cli, &matches);

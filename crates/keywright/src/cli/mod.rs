@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::output::ColorChoice;
 use crate::settings::{Sources, UsedBy};
 
-pub(crate) use settings::{command, sources};
+pub(crate) use settings::{command, read, sources};
 
 const EXIT_CODES: &str = "\
 Exit codes:

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, CommandFactory as _};
 
 use super::{Cli, uses};
 use crate::settings::{ALL, Kind, Setting, UsedBy};
 
-/// The whole command line: the commands, each with flags for the settings that it looks at.
+/// The whole command line: the commands, each with flags for the settings that it looks at. Which server to call can be
+/// said before the command as well.
 pub(crate) fn command() -> clap::Command {
     let mut command = Cli::command();
     let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
@@ -17,7 +19,31 @@ pub(crate) fn command() -> clap::Command {
         let flags: Vec<Arg> = settings.map(flag).collect();
         command = command.mut_subcommand(name, |sub| sub.args(flags));
     }
-    command
+    command.args(before_the_command().map(|setting| flag(setting).global(false)))
+}
+
+/// The settings that can be said before the command.
+fn before_the_command() -> impl Iterator<Item = &'static Setting> {
+    ALL.iter().filter(|setting| setting.has_flag() && setting.used_by == UsedBy::Client)
+}
+
+/// Reads the command line. What is said before a command that does not look at it is refused, as it is behind it.
+pub(crate) fn read<Words>(words: Words) -> Result<ArgMatches, clap::Error>
+where
+    Words: IntoIterator<Item: Into<std::ffi::OsString> + Clone>,
+{
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(words)?;
+    let name = matches.subcommand_name().unwrap_or_default();
+    let misplaced = before_the_command()
+        .find(|setting| matches.contains_id(setting.name) && !uses(name).contains(&setting.used_by));
+    match misplaced {
+        Some(Setting { name: flag, .. }) => {
+            let what = format!("`keywright {name}` has no use for --{flag}");
+            Err(command.error(ErrorKind::UnknownArgument, what))
+        }
+        None => Ok(matches),
+    }
 }
 
 fn flag(setting: &'static Setting) -> Arg {
@@ -36,18 +62,17 @@ fn flag(setting: &'static Setting) -> Arg {
     if setting.is_list() { flag.action(ArgAction::Append) } else { flag }
 }
 
-/// What the flags say, by the setting's name.
+/// What the flags say, by the setting's name. What stands behind the command beats what stands before it.
 pub(crate) fn sources(matches: &ArgMatches) -> BTreeMap<String, Vec<String>> {
-    let mut leaf = matches;
-    while let Some((_, deeper)) = leaf.subcommand() {
-        leaf = deeper;
-    }
     let mut flags = BTreeMap::new();
-    for setting in ALL {
-        let found = leaf.try_get_many::<String>(setting.name);
-        if let Ok(Some(texts)) = found {
-            flags.insert(setting.name.to_owned(), texts.cloned().collect());
+    let mut level = Some(matches);
+    while let Some(said) = level {
+        for setting in ALL {
+            if let Ok(Some(texts)) = said.try_get_many::<String>(setting.name) {
+                flags.insert(setting.name.to_owned(), texts.cloned().collect());
+            }
         }
+        level = said.subcommand().map(|(_, deeper)| deeper);
     }
     flags
 }
@@ -63,14 +88,24 @@ mod tests {
 
     #[test]
     fn flags_are_read_wherever_they_stand() {
-        let read = |line: &str| sources(&command().try_get_matches_from(line.split(' ')).unwrap());
-        let flags = read("keywright keys --server http://x list --key kw_1");
-        assert_eq!(flags.get("server"), Some(&vec!["http://x".to_owned()]));
-        assert!(flags.contains_key("key"));
-        let flags = read("keywright serve --dialect onenet --dialect tencent=127.0.0.1:1 --plaintext-ok");
+        let said = |line: &str| sources(&read(line.split(' ')).unwrap());
+        for line in [
+            "keywright --server http://x keys --key kw_1 list",
+            "keywright --key kw_1 --server http://x keys list",
+            "keywright keys --server http://x list --key kw_1",
+            "keywright keys list --key kw_1 --server http://x",
+            "keywright --server http://y keys list --key kw_1 --server http://x",
+            "keywright --server http://z keys --server http://x list --key kw_1",
+            "keywright --server http://x --key kw_1 audit list",
+        ] {
+            let flags = said(line);
+            assert_eq!(flags.get("server"), Some(&vec!["http://x".to_owned()]), "{line}");
+            assert_eq!(flags.get("key"), Some(&vec!["kw_1".to_owned()]), "{line}");
+        }
+        let flags = said("keywright serve --dialect onenet --dialect tencent=127.0.0.1:1 --plaintext-ok");
         assert_eq!(flags.get("dialect").map(Vec::len), Some(2));
         assert_eq!(flags.get("plaintext-ok"), Some(&vec!["true".to_owned()]));
-        assert!(read("keywright serve").is_empty());
+        assert!(said("keywright serve").is_empty());
     }
 
     #[test]
@@ -79,8 +114,13 @@ mod tests {
             "keywright serve --root-key x",
             "keywright serve --master-key x",
             "keywright keys list --listen x",
+            "keywright --listen x serve",
+            "keywright serve --server x",
+            "keywright --server x serve",
+            "keywright --key kw_1 doctor",
+            "keywright --nosuch keys list",
         ] {
-            assert!(command().try_get_matches_from(line.split(' ')).is_err(), "{line}");
+            assert!(read(line.split(' ')).is_err(), "{line}");
         }
     }
 
