@@ -17,6 +17,19 @@ pub fn is_printable(character: char) -> bool {
     !character.is_control() && !bidi && !separator
 }
 
+/// Whether nothing of a text can be seen: spaces, and marks that have no shape of their own.
+pub fn is_blank(text: &str) -> bool {
+    let invisible = |character: char| {
+        matches!(
+            character,
+            '\u{AD}' | '\u{34F}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}'
+                | '\u{200B}'..='\u{200D}' | '\u{2060}'..='\u{2065}' | '\u{2800}' | '\u{3164}' | '\u{FE00}'..='\u{FE0F}'
+                | '\u{FEFF}' | '\u{FFA0}' | '\u{E0000}'..='\u{E0FFF}'
+        )
+    };
+    text.chars().all(|character| character.is_whitespace() || invisible(character))
+}
+
 /// Whether `text` is a name in the form `[a-z][a-z0-9_-]{0,62}`, as organizations and keyspaces have.
 pub fn is_slug(text: &str) -> bool {
     let mut bytes = text.bytes();
@@ -49,6 +62,16 @@ mod tests {
         // A joiner is part of how Persian and family emoji are written.
         for character in ['a', ' ', 'é', '鍵', '🔑', '\u{200d}', '\u{200c}'] {
             assert!(is_printable(character), "{character:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_blank() {
+        for text in ["", " ", " \u{a0}\u{3000}", "\u{200b}", "\u{2800}", "\u{3164} ", "\u{feff}\u{200d}"] {
+            assert!(is_blank(text), "{text:?}");
+        }
+        for text in ["a", " a ", "-", "鍵", "🔑", "\u{200d}x", "."] {
+            assert!(!is_blank(text), "{text:?}");
         }
     }
 

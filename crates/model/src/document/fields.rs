@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::fault::Faults;
 use crate::grant::Grant;
 use crate::limit::{LIMIT_MAX, Limit, PER_SECONDS_MAX, Period, Quota, is_time_zone};
-use crate::text::{is_printable, is_slug, nfc};
+use crate::text::{is_blank, is_printable, is_slug, nfc};
 use crate::time::Timestamp;
 
 /// The known name nearest to an unknown one, when it is near enough to be a slip.
@@ -97,10 +97,19 @@ impl<'a> Fields<'a> {
         Some(text)
     }
 
-    /// [`Self::printable`], which must be there.
-    pub fn required_printable(&mut self, name: &str, max: usize) -> String {
+    /// What a noun is called: [`Self::printable`], with something in it that can be seen.
+    pub fn label(&mut self, name: &str, max: usize) -> Option<String> {
+        let text = self.printable(name, max)?;
+        if !text.is_empty() && is_blank(&text) {
+            self.fault(name, "blank", "must have a character that can be seen");
+        }
+        Some(text)
+    }
+
+    /// [`Self::label`], which must be there.
+    pub fn required_label(&mut self, name: &str, max: usize) -> String {
         self.required(name);
-        self.printable(name, max).unwrap_or_default()
+        self.label(name, max).unwrap_or_default()
     }
 
     /// A name in the form `[a-z][a-z0-9_-]{0,62}`, which must be there.

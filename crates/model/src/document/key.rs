@@ -163,7 +163,7 @@ fn draft(kind: KeyKind, fields: &mut Fields<'_>) -> KeyDraft {
     };
     let owner = owner(fields);
     let spec = KeySpec {
-        name: fields.required_printable("name", 200),
+        name: fields.required_label("name", 200),
         description: description(fields),
         owner: None,
         roles: fields.ids("roles", ROLES_MAX),

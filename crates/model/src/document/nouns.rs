@@ -73,7 +73,7 @@ pub fn decode_principal(map: &Map<String, Value>) -> Result<PrincipalSpec, Fault
         PrincipalSpec {
             external_id: fields.printable("external_id", 255),
             kind,
-            name: fields.printable("name", 200),
+            name: fields.label("name", 200),
             roles: fields.ids("roles", ROLES_MAX),
             enabled: fields.flag("enabled", true),
             limits: fields.limits("limits"),
@@ -86,7 +86,7 @@ pub fn decode_principal(map: &Map<String, Value>) -> Result<PrincipalSpec, Fault
 /// Reads a role.
 pub fn decode_role(map: &Map<String, Value>) -> Result<RoleSpec, Faults> {
     decoded(map, Shape::ROLE, |fields| RoleSpec {
-        name: fields.required_printable("name", 200),
+        name: fields.required_label("name", 200),
         grants: fields.grants("grants"),
     })
 }
@@ -94,7 +94,7 @@ pub fn decode_role(map: &Map<String, Value>) -> Result<RoleSpec, Faults> {
 /// Reads a plan.
 pub fn decode_plan(map: &Map<String, Value>) -> Result<PlanSpec, Faults> {
     decoded(map, Shape::PLAN, |fields| PlanSpec {
-        name: fields.required_printable("name", 200),
+        name: fields.required_label("name", 200),
         limits: fields.limits("limits"),
         quota: fields.quota("quota"),
     })

@@ -14,11 +14,24 @@ pub(super) const DESCRIPTION_MAX: usize = 1_000;
 /// What stands for a secret that is not kept.
 const MASK: &str = "****************";
 
-/// A text for people: NFC, printable, 1 to `max` characters.
-pub(super) fn printable(field: &str, text: &str, max: usize) -> Result<String, Faults> {
+/// What a key or plan is called: NFC, printable, at most [`NAME_MAX`] characters, one of which can be seen.
+pub(super) fn name(field: &str, text: &str) -> Result<String, Faults> {
+    read(field, text, |fields| fields.label(field, NAME_MAX))
+}
+
+/// A text for people: NFC, printable, 1 to [`DESCRIPTION_MAX`] characters.
+pub(super) fn description(field: &str, text: &str) -> Result<String, Faults> {
+    read(field, text, |fields| fields.printable(field, DESCRIPTION_MAX))
+}
+
+fn read(
+    field: &str,
+    text: &str,
+    read: impl FnOnce(&mut Fields<'_>) -> Option<String>,
+) -> Result<String, Faults> {
     let map = Map::from_iter([(field.to_owned(), Value::from(text))]);
     let mut faults = Faults::new();
-    let text = Fields::new(&map, "", &[field], &mut faults).printable(field, max);
+    let text = read(&mut Fields::new(&map, "", &[field], &mut faults));
     faults.into_result().map(|()| text.unwrap_or_default())
 }
 
@@ -89,12 +102,13 @@ pub(super) mod tests {
 
     #[test]
     fn a_name_is_read_as_rest_reads_it() {
-        assert_eq!(printable("title", "e\u{301}", NAME_MAX), Ok("é".to_owned()));
-        for text in ["", "a\0", "\u{202e}x", &"x".repeat(NAME_MAX + 1)] {
-            let faults = printable("title", text, NAME_MAX).unwrap_err();
+        assert_eq!(name("title", "e\u{301}"), Ok("é".to_owned()));
+        for text in ["", " ", "\u{200b}", "a\0", "\u{202e}x", &"x".repeat(NAME_MAX + 1)] {
+            let faults = name("title", text).unwrap_err();
             assert_eq!(faults.as_slice()[0].pointer, "/title", "{text:?}");
         }
-        assert!(printable("title", &"x".repeat(NAME_MAX), NAME_MAX).is_ok());
+        assert!(name("title", &"x".repeat(NAME_MAX)).is_ok());
+        assert!(description("about", " ").is_ok());
     }
 
     #[test]

@@ -115,8 +115,17 @@ fn texts_for_people_have_their_lengths_in_characters() {
     );
     check(KEY, "external_id", fits(255), long("/external_id", 255));
     for decode in [KEY, ROLE, PLAN, PRINCIPAL] {
-        let empty = vec![(json!(""), "/name", "invalid_length")];
-        check(decode, "name", [fits(200), vec![letters(1)]].concat(), [long("/name", 200), empty].concat());
+        let empty = vec![
+            (json!(""), "/name", "invalid_length"),
+            (json!(" "), "/name", "blank"),
+            (json!("\u{200b}\u{3000}"), "/name", "blank"),
+        ];
+        check(
+            decode,
+            "name",
+            [fits(200), vec![letters(1), json!(" a ")]].concat(),
+            [long("/name", 200), empty].concat(),
+        );
     }
     let none = |code| vec![(json!(null), "/name", code)];
     check(KEY, "name", vec![], none("missing_field"));

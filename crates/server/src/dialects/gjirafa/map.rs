@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::error::of_create;
 use super::roles::AskedRole;
 use super::wire::{CreateBody, KeyObject, ListedKey, Project, UpdateBody, Validity};
-use crate::dialects::fields::{NAME_MAX, masked, printable, rfc3339};
+use crate::dialects::fields::{self, masked, rfc3339};
 
 /// The key that a create asks for.
 pub(super) fn new_key(body: &CreateBody, role: AskedRole) -> Result<NewKeyDraft, Error> {
@@ -26,7 +26,7 @@ pub(super) fn new_key(body: &CreateBody, role: AskedRole) -> Result<NewKeyDraft,
     let expires_at = expiry(&body.validity, None, ("userApiKey/expireDateTime", "userApiKey/hasExpireTime"))?;
     check_order(body.validity.start, expires_at, "userApiKey/expireDateTime")?;
     let fields = json!({
-        "name": printable("userApiKey/apiName", &body.name, NAME_MAX)?,
+        "name": fields::name("userApiKey/apiName", &body.name)?,
         "roles": roles, "not_before": body.validity.start, "expires_at": expires_at,
     });
     let mut map = Map::from_iter(fields.as_object().cloned().unwrap_or_default());
@@ -38,7 +38,7 @@ pub(super) fn new_key(body: &CreateBody, role: AskedRole) -> Result<NewKeyDraft,
 /// nothing, so that whoever sends back what they were shown loses nothing that it cannot show.
 pub(super) fn edit(body: UpdateBody, role: AskedRole) -> Result<KeyEdit, Faults> {
     let UpdateBody { name, validity, .. } = body;
-    let name = name.map(|name| printable("name", &name, NAME_MAX)).transpose()?;
+    let name = name.map(|name| fields::name("name", &name)).transpose()?;
     let set: SetFields = Arc::new(move |draft: &mut KeyDraft, key: &Key| {
         let spec = &mut draft.spec;
         if matches!(spec.rights, Rights::Management { .. }) {
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(ends(&key, said(Some(false), at("2031-01-01T00:00:00Z"))), Ok(None));
         assert_eq!(ends(&key, said(Some(true), None)), Ok(end));
         assert_eq!(ends(&key, said(None, at("2031-01-01T00:00:00Z"))), Ok(at("2031-01-01T00:00:00Z")));
-        let endless = crate::dialects::fields::tests::key();
+        let endless = fields::tests::key();
         assert_eq!(ends(&endless, said(Some(true), None)).unwrap_err().as_slice()[0].pointer, "/expireDate");
     }
 

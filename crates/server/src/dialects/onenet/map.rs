@@ -15,7 +15,7 @@ use keywright_model::secret::{Entropy, Secret};
 use serde_json::{Map, Value, json};
 
 use super::wire::{DevicesBody, KeyBody, Method, Permission, Target};
-use crate::dialects::fields::{NAME_MAX, printable, rfc3339};
+use crate::dialects::fields::{self, rfc3339};
 use crate::dialects::grants::Shape;
 
 /// The grants that this wire shows.
@@ -42,7 +42,7 @@ pub(super) fn new_key(body: &KeyBody) -> Result<NewKeyDraft, Faults> {
     let missing = |field: &str| Faults::one(format!("/{field}"), "missing_field", "must be given");
     let title = body.title.as_deref().ok_or_else(|| missing("title"))?;
     let permissions = body.permissions.as_deref().ok_or_else(|| missing("permissions"))?;
-    let name = printable("title", title, NAME_MAX)?;
+    let name = fields::name("title", title)?;
     let grants = SHAPE.replaced(&[], &grants(permissions)?, "permissions")?;
     decode_new_key(&Map::from_iter([("name".to_owned(), json!(name)), ("grants".to_owned(), json!(grants))]))
 }
@@ -54,7 +54,7 @@ pub(super) fn edit(body: KeyBody) -> Result<KeyEdit, Faults> {
     // Without it all rights would be gone; the page says that it must be there.
     let permissions =
         permissions.ok_or_else(|| Faults::one("/permissions", "missing_field", "must be given"))?;
-    let name = title.map(|title| printable("title", &title, NAME_MAX)).transpose()?;
+    let name = title.map(|title| fields::name("title", &title)).transpose()?;
     let new = grants(&permissions)?;
     Ok(KeyEdit::Set(Arc::new(move |draft, _| {
         if let Some(name) = &name {

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::people::{People, User};
 use super::seen::{Seen, Unseen};
 use super::wire::{ApiKey, KeyBody, Restriction, Said};
-use crate::dialects::fields::{DESCRIPTION_MAX, NAME_MAX, printable, rfc3339};
+use crate::dialects::fields::{self as texts, rfc3339};
 use crate::dialects::grants::Shape;
 
 /// The grants that this wire shows.
@@ -132,13 +132,11 @@ fn set_permissions(grants: &mut Option<Vec<Grant>>, permissions: &Permissions) -
 
 fn fields(body: KeyBody, now: Timestamp) -> Result<Fields, Faults> {
     let mut faults = Faults::new();
-    let text = |field: &str, text: String, max: usize, faults: &mut Faults| {
-        printable(field, &text, max).map_err(|found| add(faults, &found)).ok()
-    };
-    let label = body.label.and_then(|label| text("label", label, NAME_MAX, &mut faults));
+    let mut text = |read: Result<String, Faults>| read.map_err(|found| add(&mut faults, &found)).ok();
+    let label = body.label.and_then(|label| text(texts::name("label", &label)));
     let description = body.description.map(|description| {
         let given = Some(description).filter(|description| !description.is_empty())?;
-        text("description", given, DESCRIPTION_MAX, &mut faults)
+        text(texts::description("description", &given))
     });
     let expires_at = body.expiration_date.map(|date| end_of(&date, now, &mut faults));
     let addresses = body.ip_whitelist.map(|list| addresses(&list, &mut faults));

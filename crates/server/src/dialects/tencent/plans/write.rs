@@ -14,7 +14,7 @@ use super::{
     plan_of,
 };
 use crate::dialects::Wire;
-use crate::dialects::fields::{NAME_MAX, printable};
+use crate::dialects::fields;
 
 /// How often a change is tried that others come in between of.
 const ATTEMPTS_MAX: usize = 8;
@@ -41,7 +41,7 @@ impl Asked {
         if !within(per_second, MAX_REQUEST_NUM_PRE_SEC) {
             return Err(Refusal::format_error("MaxRequestNumPreSec"));
         }
-        let name = name.map(|name| printable("UsagePlanName", &name, NAME_MAX)).transpose();
+        let name = name.map(|name| fields::name("UsagePlanName", &name)).transpose();
         let name = name.map_err(|_| Refusal::format_error("UsagePlanName"))?;
         Ok(Self { name, total, per_second })
     }
