@@ -81,7 +81,15 @@ pub struct Asked<'a> {
     /// `None` is any: for finding out who calls.
     org: Option<OrgId>,
     reach: &'a Reach<KeyspaceId>,
-    only: Option<KeyspaceId>,
+    only: Option<Only<'a>>,
+}
+
+/// The one keyspace that is asked about.
+#[derive(Clone, Copy, Debug)]
+enum Only<'a> {
+    Id(KeyspaceId),
+    /// The one that has this name while the question is answered.
+    Named(&'a str),
 }
 
 impl<'a> Asked<'a> {
@@ -103,13 +111,27 @@ impl<'a> Asked<'a> {
     /// Of those, just this one.
     #[must_use]
     pub const fn only(self, keyspace: KeyspaceId) -> Self {
-        Self { only: Some(keyspace), ..self }
+        Self { only: Some(Only::Id(keyspace)), ..self }
     }
 
-    /// Whether keys of this keyspace exist for the asker.
-    pub fn includes(&self, org: OrgId, keyspace: KeyspaceId) -> bool {
-        self.org.is_none_or(|own| own == org)
-            && self.only.is_none_or(|only| only == keyspace)
-            && self.reach.includes(keyspace)
+    /// Of those, just the one with this name.
+    #[must_use]
+    pub const fn only_named(self, name: &'a str) -> Self {
+        Self { only: Some(Only::Named(name)), ..self }
+    }
+
+    /// Whether keys of this keyspace exist for the asker. `name` looks its name up, where that matters.
+    pub fn includes<'n>(
+        &self,
+        org: OrgId,
+        keyspace: KeyspaceId,
+        name: impl FnOnce() -> Option<&'n str>,
+    ) -> bool {
+        let this = match self.only {
+            None => true,
+            Some(Only::Id(only)) => only == keyspace,
+            Some(Only::Named(only)) => name() == Some(only),
+        };
+        this && self.org.is_none_or(|own| own == org) && self.reach.includes(keyspace)
     }
 }

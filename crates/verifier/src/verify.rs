@@ -71,7 +71,7 @@ impl<'a> Asking<'a> {
     }
 
     pub(crate) fn is_asked_about(&self, record: &Record) -> bool {
-        asked_about(&self.request.keyspaces, &record.terms)
+        asked_about(&self.request.keyspaces, &self.state.directory, &record.terms)
     }
 
     pub(crate) fn without_key(&self, denial: Denial) -> Decided {
@@ -264,8 +264,9 @@ fn checked<'c>(check: &Check<'c>) -> Result<CheckedRequest<'c>, PatternError> {
     CheckedRequest::new(check.action, (!check.resource.is_empty()).then_some(check.resource))
 }
 
-pub(crate) fn asked_about(asked: &Asked<'_>, terms: &Terms) -> bool {
-    asked.includes(terms.org, terms.keyspace)
+pub(crate) fn asked_about(asked: &Asked<'_>, directory: &Directory, terms: &Terms) -> bool {
+    let name = || directory.keyspaces.at(terms.keyspace_place).map(|keyspace| &*keyspace.name);
+    asked.includes(terms.org, terms.keyspace, name)
 }
 
 pub(crate) fn is_too_long(text: &str) -> bool {

@@ -42,12 +42,20 @@ impl<'a> Attempt<'a> {
     }
 }
 
+/// The one keyspace that is asked about, by identifier or name. What the asker does not reach stays left out.
+fn only<'a>(asker: &'a Asker, named: &'a str) -> Keyspaces<'a> {
+    match named.parse::<KeyspaceId>() {
+        Ok(id) => asker.keyspaces().only(id),
+        Err(_) => asker.keyspaces().only_named(named),
+    }
+}
+
 impl VerifyState {
     /// Answers a question.
     pub(crate) async fn ask(&self, asker: &Asker, question: &Question<'_>) -> Result<Verdict, Problem> {
         let keyspaces = match question.keyspace {
             None => asker.keyspaces(),
-            Some(named) => self.only(asker, question, named).await?,
+            Some(named) => only(asker, named),
         };
         self.ask_within(keyspaces, question).await
     }
@@ -89,24 +97,6 @@ impl VerifyState {
         // No grant covers an action without a name.
         let nothing = [Check { action: "", resource: "" }];
         Ok(self.ask_in(question, Attempt { keyspaces, checks: &nothing, cost: 0 }).await?.key)
-    }
-
-    /// The one keyspace that is asked about. By name it is found as that of the key itself: a key of any other is not
-    /// found anyway, and a question without cost consumes nothing.
-    async fn only<'a>(
-        &self,
-        asker: &'a Asker,
-        question: &Question<'_>,
-        named: &str,
-    ) -> Result<Keyspaces<'a>, Problem> {
-        // No keyspace has this identifier, so nothing is found in it.
-        let nowhere = KeyspaceId::from_bits(0);
-        if let Ok(id) = named.parse::<KeyspaceId>() {
-            return Ok(asker.keyspaces().only(if asker.reaches(id) { id } else { nowhere }));
-        }
-        let found = self.whose(asker.keyspaces(), question).await?;
-        let found = found.filter(|key| key.keyspace_name() == named).map(|key| key.keyspace_id());
-        Ok(asker.keyspaces().only(found.unwrap_or(nowhere)))
     }
 
     async fn ask_in(&self, question: &Question<'_>, attempt: Attempt<'_>) -> Result<Verdict, Problem> {

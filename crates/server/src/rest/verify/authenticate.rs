@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::HeaderMap;
 use keywright_model::admin::{AdminAction, AdminRights};
 use keywright_model::denial::Denial;
-use keywright_model::id::{KeyspaceId, OrgId};
+use keywright_model::id::OrgId;
 use keywright_model::key::{Key, Rights};
 use keywright_model::revision::Revision;
 use keywright_verifier::{Asked as Keyspaces, Unauthenticated};
@@ -34,11 +34,6 @@ impl Asker {
             None => Keyspaces::whole(self.org),
             Some(admin) => Keyspaces::within(self.org, &admin.keyspaces),
         }
-    }
-
-    /// Whether it may ask about a keyspace.
-    pub fn reaches(&self, keyspace: KeyspaceId) -> bool {
-        self.rights().is_none_or(|admin| admin.keyspaces.includes(keyspace))
     }
 
     fn rights(&self) -> Option<&AdminRights> {

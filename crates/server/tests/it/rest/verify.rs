@@ -130,6 +130,9 @@ async fn a_question_is_about_the_keyspaces_that_the_asker_reaches() {
     assert_eq!(code(&app, ask(&json!("default"))).await, "not_found");
     assert_eq!(code(&app, ask(&json!("nowhere"))).await, "not_found");
     assert_eq!(code(&app, ask(&json!("live"))).await, "allowed");
+    app.root("PATCH", "/v1/keyspaces/live", json!({"name": "lively"})).await;
+    assert_eq!(code(&app, ask(&json!("live"))).await, "not_found", "the name that it has now");
+    app.root("PATCH", "/v1/keyspaces/lively", json!({"name": "live"})).await;
     let by_id = verify(&app, ask(&id)).await;
     assert_eq!(
         (&by_id["code"], &by_id["limits"][0]["remaining"]),
