@@ -98,6 +98,9 @@ pub enum Expect {
     /// Nothing refers to the noun any more (a role, plan, principal, keyspace or organization about to be deleted):
     /// else [`CommitError::InUse`]. Keys whose record is hidden count too until they are purged.
     Unused(NounRef),
+    /// So many keys that are not revoked belong to the principal. With the version of each of them, it says that none has
+    /// come to it meanwhile: else [`CommitError::Conflict`] about the principal.
+    Owns(PrincipalId, u64),
     /// The installation's root key is the one with this digest.
     Root(Digest),
 }

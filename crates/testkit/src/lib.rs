@@ -7,9 +7,11 @@ mod app;
 pub mod canary;
 mod node;
 pub mod postgres;
+mod watched;
 
 pub use ambient::{ManualClock, START_MS, SeededEntropy};
 #[cfg(feature = "server")]
 pub use app::{Reply, TestApp};
 pub use keywright_model::access::naive;
 pub use node::{ROOT, TestNode, origin};
+pub use watched::Watched;

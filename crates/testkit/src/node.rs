@@ -18,7 +18,7 @@ use keywright_verifier::{Lease, Now, Options, Verifier};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
-use crate::{ManualClock, SeededEntropy, canary};
+use crate::{ManualClock, SeededEntropy, Watched, canary};
 
 /// The root key of every test node. Long enough, and obviously no real one.
 pub const ROOT: &str = "root-key-of-the-tests-0123456789abcdef";
@@ -33,6 +33,8 @@ pub struct TestNode {
     pub clock: Arc<ManualClock>,
     /// Durable state.
     pub store: Arc<SqliteStore>,
+    /// What the use cases take for the store.
+    pub watched: Arc<Watched>,
     /// The keyring.
     pub vault: Arc<Vault>,
     follower: Option<Follower>,
@@ -49,8 +51,8 @@ impl TestNode {
     /// Stops this node and starts one on the same data, with other randomness.
     pub async fn restarted(self, seed: u64) -> Self {
         let (directory, clock) = (Arc::clone(&self.directory), Arc::clone(&self.clock));
-        let Self { control, store, follower, .. } = self;
-        drop((control, follower));
+        let Self { control, store, watched, follower, .. } = self;
+        drop((control, watched, follower));
         // The writer's thread holds the directory's lock until the last handle is gone.
         drop(store);
         for _ in 0..200 {
@@ -80,8 +82,9 @@ impl TestNode {
         let shared: Arc<dyn Store> = Arc::<SqliteStore>::clone(&store);
         let source = Arc::new(StoreSource::new(Arc::clone(&shared), Arc::clone(&vault)));
         let follower = Follower::start(source, Arc::clone(&verifier)).await.expect("the index loads");
+        let watched = Arc::new(Watched::new(shared));
         let control = Control::new(Parts {
-            store: shared,
+            store: Arc::<Watched>::clone(&watched),
             vault: Arc::clone(&vault),
             barrier: Barrier::new(
                 Arc::new(Alone::default()),
@@ -93,7 +96,7 @@ impl TestNode {
             settings: Settings { enforce_timeout: Duration::from_secs(3) },
         });
         let follower = Some(follower);
-        Self { control, verifier, clock, store, vault, follower, directory }
+        Self { control, verifier, clock, store, watched, vault, follower, directory }
     }
 
     /// Another index of the same data, loaded whole and not followed.

@@ -65,7 +65,7 @@ impl Control {
         })
     }
 
-    /// Looks at every key that a principal owns, and expects each to stay as it was.
+    /// Looks at every key that a principal owns, and expects each to stay as it was and no other to come to it.
     pub(crate) async fn each_key_of(
         &self,
         owner: &Principal,
@@ -83,6 +83,7 @@ impl Control {
                 expect.push(Expect::Version(NounRef::Key(loaded.key.id), loaded.key.meta.version));
             }
             if !page.more {
+                expect.push(Expect::Owns(owner.id, u64::try_from(expect.len()).unwrap_or(u64::MAX)));
                 return Ok(expect);
             }
         }

@@ -151,6 +151,53 @@ async fn a_principal_that_loses_its_ceiling_or_is_switched_on_gives_its_keys_all
     refused(noun(&node, &lesser, NounKind::Principal, json!({"roles": [wide]})).await);
 }
 
+/// The write of somebody who may do everything, made between a lesser caller's look at an owner's keys and its commit.
+async fn meanwhile(wide: impl AsyncFn(&TestNode, &str), edit: Value) -> Result<(), Error> {
+    let node = std::sync::Arc::new(TestNode::start().await);
+    let (root, lesser) = lesser(&node).await;
+    let role = json!({"name": "r", "grants": allow("get", "devices/**")});
+    let role = id_of(&noun(&node, &root, NounKind::Role, role).await.unwrap());
+    let owner = id_of(
+        &noun(&node, &root, NounKind::Principal, json!({"roles": [role], "enabled": false})).await.unwrap(),
+    );
+    create(&node, &root, json!({"name": "small", "owner": owner, "grants": allow("get", "devices/1")}))
+        .await
+        .unwrap();
+    let (made, moment) = tokio::sync::oneshot::channel::<()>();
+    let (reached, decided) = tokio::sync::oneshot::channel::<()>();
+    node.watched.before_next_commit(async move {
+        reached.send(()).unwrap();
+        moment.await.unwrap();
+    });
+    let edited = Box::pin(update_noun(&node, &lesser, (NounKind::Principal, &owner), edit));
+    let other = Box::pin(async {
+        decided.await.unwrap();
+        wide(&node, &owner).await;
+        made.send(()).unwrap();
+    });
+    tokio::join!(edited, other).0.map(drop)
+}
+
+#[tokio::test]
+async fn a_key_that_comes_to_an_owner_while_its_ceiling_is_lifted_counts_too() {
+    let made = async |node: &TestNode, owner: &str| {
+        drop(wide_key(node, json!({"owner": owner})).await);
+    };
+    refused(meanwhile(made, json!({"roles": []})).await);
+    refused(meanwhile(made, json!({"roles": [], "enabled": true})).await);
+    let given = async |node: &TestNode, owner: &str| {
+        let key = wide_key(node, json!({})).await;
+        update(node, &node.root().await, &key, json!({"owner": owner})).await.unwrap();
+    };
+    refused(meanwhile(given, json!({"roles": []})).await);
+    // What comes meanwhile and is within the caller's own is no reason to refuse.
+    let small = async |node: &TestNode, owner: &str| {
+        let body = json!({"name": "small", "owner": owner, "grants": allow("get", "devices/2")});
+        create(node, &node.root().await, body).await.unwrap();
+    };
+    meanwhile(small, json!({"roles": [], "enabled": true})).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_principal_that_owns_a_wider_manager_is_not_switched_on_by_a_lesser_one() {
     let node = TestNode::start().await;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use keywright_model::change::{Change, NounRef};
 use keywright_model::digest::Digest;
 use keywright_model::id::{KeyId, KeyspaceId, OrgId, PlanId, PrincipalId, RoleId};
-use keywright_model::key::Key;
+use keywright_model::key::{Key, Revocation};
+use keywright_model::noun::Actor;
 use keywright_model::revision::{Revision, Version};
 
 use super::fixture::{
@@ -49,6 +50,43 @@ pub async fn what_should_be_absent_must_be(store: Arc<dyn Store>) {
     expecting(&store, Expect::Absent(NounRef::Role(RoleId::from_bits(2)))).await.unwrap();
     let there = expecting(&store, Expect::Absent(NounRef::Role(RoleId::from_bits(1)))).await;
     assert!(matches!(there, Err(CommitError::Conflict(_))), "{there:?}");
+}
+
+pub async fn another_key_of_an_owner_is_a_conflict(store: Arc<dyn Store>) {
+    world(&store).await;
+    let owner = PrincipalId::from_bits(1);
+    let owns = async |keys: u64| {
+        for other in (0..4).filter(|other| *other != keys) {
+            let refused = expecting(&store, Expect::Owns(owner, other)).await;
+            let about = NounRef::Principal(owner);
+            assert!(matches!(refused, Err(CommitError::Conflict(noun)) if noun == about), "{refused:?}");
+        }
+        expecting(&store, Expect::Owns(owner, keys)).await.unwrap();
+    };
+    owns(0).await;
+    let its_key = |number: u128| {
+        let mut key = key(1, 1, number);
+        key.spec.owner = Some(owner);
+        key
+    };
+    write(&store, vec![of_key(its_key(7)), of_key(key(1, 1, 8))]).await.unwrap();
+    owns(1).await;
+    write(&store, vec![of_key(its_key(9))]).await.unwrap();
+    owns(2).await;
+    // Given to it.
+    let eight = stored_key(&store, 8).await.unwrap();
+    write(&store, vec![of_key(changed(eight, |key| key.spec.owner = Some(owner)))]).await.unwrap();
+    owns(3).await;
+    // A key that is switched off can be switched on; a revoked one is gone for ever.
+    let seven = stored_key(&store, 7).await.unwrap();
+    write(&store, vec![of_key(changed(seven, |key| key.spec.enabled = false))]).await.unwrap();
+    owns(3).await;
+    let nine = stored_key(&store, 9).await.unwrap();
+    let revoked = Revocation { at: at(5), by: Actor::Root, reason: None };
+    write(&store, vec![of_key(changed(nine, |key| key.revocation = Some(revoked)))]).await.unwrap();
+    owns(2).await;
+    let nobody = expecting(&store, Expect::Owns(PrincipalId::from_bits(99), 1)).await;
+    assert!(matches!(nobody, Err(CommitError::Conflict(_))), "{nobody:?}");
 }
 
 /// A key that refers to all that a key can refer to.

@@ -65,6 +65,7 @@ macro_rules! store_contract {
             expectations [
                 another_version_is_a_conflict,
                 what_should_be_absent_must_be,
+                another_key_of_an_owner_is_a_conflict,
                 what_is_referred_to_cannot_go,
                 what_is_referred_to_must_be_there,
                 another_root_key_is_found,

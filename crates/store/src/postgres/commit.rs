@@ -212,8 +212,15 @@ fn test(draft: &Draft<'_>, expectation: Expect) -> Result<(), CommitError> {
         }
         Expect::Absent(noun) if draft.exists(noun) => Err(CommitError::Conflict(noun)),
         Expect::Unused(noun) if draft.in_use(noun) => Err(CommitError::InUse(noun)),
+        Expect::Owns(owner, keys) if draft.owned(owner) != Some(keys) => {
+            Err(CommitError::Conflict(NounRef::Principal(owner)))
+        }
         Expect::Root(digest) if draft.root() != Some(digest) => Err(CommitError::RootChanged),
-        Expect::Version(..) | Expect::Absent(_) | Expect::Unused(_) | Expect::Root(_) => Ok(()),
+        Expect::Version(..)
+        | Expect::Absent(_)
+        | Expect::Unused(_)
+        | Expect::Owns(..)
+        | Expect::Root(_) => Ok(()),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use keywright_model::change::{Change, NounRef};
 use keywright_model::digest::Digest;
-use keywright_model::id::{KeyId, OrgId, RoleId};
+use keywright_model::id::{KeyId, OrgId, PrincipalId, RoleId};
 use keywright_model::key::Key;
 use keywright_model::revision::Version;
 
@@ -44,6 +44,8 @@ pub(super) struct State {
     counters: HashMap<Series, u64>,
     calls: HashMap<[u8; 32], i64>,
     in_use: HashSet<NounRef>,
+    /// How many keys that are not revoked belong to a principal; `None` where a commit of the group brings it one.
+    owned: HashMap<PrincipalId, Option<u64>>,
     root: Option<Digest>,
 }
 
@@ -61,7 +63,7 @@ impl State {
 
     /// Takes over what a draft has changed.
     pub(super) fn absorb(&mut self, own: Self) {
-        let Self { versions, keys, roles, counters, calls, in_use: _, root: _ } = own;
+        let Self { versions, keys, roles, counters, calls, in_use: _, owned: _, root: _ } = own;
         self.versions.extend(versions);
         self.keys.extend(keys);
         self.roles.extend(roles);
@@ -131,6 +133,11 @@ impl Draft<'_> {
         self.base.in_use.contains(&noun)
     }
 
+    /// How many keys that are not revoked belong to a principal; `None` while that may change within the group.
+    pub(super) fn owned(&self, owner: PrincipalId) -> Option<u64> {
+        self.base.owned.get(&owner).copied().flatten()
+    }
+
     pub(super) const fn root(&self) -> Option<Digest> {
         self.base.root
     }
@@ -148,6 +155,8 @@ fn locks(commits: &[&Commit]) -> BTreeMap<NounRef, Lock> {
             match expect {
                 Expect::Version(noun, _) | Expect::Absent(noun) => want(*noun, Lock::Rely),
                 Expect::Unused(noun) => want(*noun, Lock::Replace),
+                // Whoever brings a key to a principal refers to it, and waits behind this.
+                Expect::Owns(owner, _) => want(NounRef::Principal(*owner), Lock::Replace),
                 Expect::Root(_) => {}
             }
         }
@@ -231,6 +240,8 @@ enum Asked {
     Locked(Vec<NounRef>),
     Calls,
     InUse(NounRef),
+    /// Whether a commit of the group brings the principal a key.
+    Owned(PrincipalId, bool),
     Keys(Vec<KeyId>),
 }
 
@@ -260,6 +271,13 @@ pub(super) async fn load(link: &Link, commits: &[&Commit], begin: bool) -> Resul
         {
             asks.push(Ask::rows(sql, owned![Id(noun_bits(*noun))]));
             asked.push(Asked::InUse(*noun));
+        }
+    }
+    for expect in expects() {
+        if let Expect::Owns(owner, _) = expect {
+            let sql = "SELECT count(*) FROM keys WHERE owner_id = $1 AND revoked_at IS NULL";
+            asks.push(Ask::rows(sql, owned![Id(owner.bits())]));
+            asked.push(Asked::Owned(*owner, commits.iter().any(|commit| brings_a_key(commit, *owner))));
         }
     }
     let mut state = State::default();
@@ -297,6 +315,11 @@ fn ask_locks(asks: &mut Vec<Ask>, asked: &mut Vec<Asked>, commits: &[&Commit]) {
         asks.push(Ask::rows(sql, owned![ids]));
         asked.push(Asked::Keys(changed));
     }
+}
+
+fn brings_a_key(commit: &Commit, owner: PrincipalId) -> bool {
+    let owned = |change: &Change| matches!(change, Change::KeyChanged(key) if key.spec.owner == Some(owner));
+    commit.changes.iter().any(owned)
 }
 
 /// Whether anything still refers to a noun. Keys whose record is hidden count until they are purged.
@@ -350,6 +373,10 @@ impl State {
                 if rows.first().map(|row| column(row, 0)).transpose()? == Some(true) {
                     self.in_use.insert(noun);
                 }
+            }
+            Asked::Owned(owner, changing) => {
+                let count = rows.first().map(|row| count_column(row, 0)).transpose()?;
+                self.owned.insert(owner, count.filter(|_| !changing));
             }
             Asked::Keys(keys) => {
                 self.keys.extend(keys.into_iter().map(|key| (key, None)));

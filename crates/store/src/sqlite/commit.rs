@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use keywright_model::change::{Batch, Change};
+use keywright_model::change::{Batch, Change, NounRef};
 use keywright_model::revision::Revision;
 use rusqlite::Connection;
 
@@ -83,6 +83,12 @@ fn test(connection: &Connection, expectation: Expect) -> Result<(), CommitError>
         Expect::Absent(noun) if exists(connection, noun)? => Err(CommitError::Conflict(noun)),
         Expect::Unused(noun) if in_use(connection, noun)? => Err(CommitError::InUse(noun)),
         Expect::Absent(_) | Expect::Unused(_) => Ok(()),
+        Expect::Owns(owner, keys) => {
+            let sql = "SELECT COUNT(*) FROM keys WHERE owner_id = ?1 AND revoked_at IS NULL";
+            let stored: Option<i64> = first(connection, sql, [id(owner.bits())], |row| column(row, 0))?;
+            let same = stored.is_some_and(|stored| uncount(stored) == keys);
+            if same { Ok(()) } else { Err(CommitError::Conflict(NounRef::Principal(owner))) }
+        }
         Expect::Root(digest) => {
             let sql = "SELECT root_digest FROM installation";
             let stored: Option<Option<[u8; 32]>> = first(connection, sql, [], |row| column(row, 0))?;
