@@ -3,6 +3,7 @@
 //! This crate must not know HTTP or SQL. Five callers share each verb: REST, the dialects, the console, the gateways and
 //! the command line.
 
+mod audit;
 pub mod barrier;
 pub mod bootstrap;
 mod caller;

@@ -99,7 +99,7 @@ impl Control {
         }
         let AuditFilter { before, limit, subject, actor, verb, since, until } = filter.clone();
         let query = AuditQuery { org: caller.org, before, limit, subject, actor, verb, since, until };
-        Ok(self.store.audit_page(&query).await?)
+        self.shown_audit(caller, self.store.audit_page(&query).await?).await
     }
 
     /// How far a write has come.

@@ -449,7 +449,13 @@ fn answers() -> Schemas {
             ("verb", text()),
             ("subject", text()),
             ("version", or_null(json!({"type": "integer"}))),
-            ("after", or_null(json!({"type": "object"}))),
+            (
+                "after",
+                json!({
+                    "type": ["object", "null"],
+                    "description": "The noun after the write, as its own calls show it.",
+                }),
+            ),
             ("address", or_null(text())),
             ("request_id", or_null(text())),
         ],

@@ -239,3 +239,51 @@ async fn the_audit_names_who_did_what() {
     let outsider = manager(&app, "default", &["keys.read"]).await;
     check(&app.call(&outsider.secret, "GET", "/v1/audit", &[], Value::Null).await, 403, "forbidden");
 }
+
+#[tokio::test]
+async fn the_audit_shows_every_noun_as_its_own_call_does_and_no_secret() {
+    let app = TestApp::start().await;
+    let mut shown = Vec::new();
+    for (path, body) in [
+        ("/v1/orgs", json!({"name": "acme"})),
+        ("/v1/keyspaces", json!({"name": "live", "recoverable_secrets": true})),
+        ("/v1/plans", json!({"name": "p", "limits": [{"name": "b", "max": 1, "per_seconds": 1}]})),
+        (
+            "/v1/roles",
+            json!({"name": "r", "grants": [{"effect": "allow", "actions": ["a"], "resources": ["b"]}]}),
+        ),
+        ("/v1/principals", json!({"name": "Ann", "external_id": "user_1"})),
+    ] {
+        let reply = app.root("POST", path, body).await;
+        assert_eq!(reply.status, 201, "{path}");
+        shown.push(reply.json());
+    }
+    let own = made(
+        &app,
+        json!({"name": "k", "keyspace": "live", "owner": {"external_id": "user_1"},
+        "labels": {"team": "fleet"}, "ip_allowlist": ["10.0.0.0/8"]}),
+    )
+    .await;
+    shown.push(own.view.clone());
+    shown.push(manager(&app, "default", &["keys.read"]).await.view);
+    shown.push(app.root("PATCH", &own.path(), json!({"name": "l"})).await.json());
+    shown.push(app.root("POST", &format!("{}/revoke", own.path()), json!({"reason": "lost"})).await.json());
+    for noun in &shown {
+        let id = noun["id"].as_str().unwrap();
+        // An organization's entries stand in its own audit.
+        let org = if id.starts_with("org_") { "acme" } else { "default" };
+        let of_org = [("keywright-org", org)];
+        let path = format!("/v1/audit?subject={id}");
+        let reply = app.call(ROOT, "GET", &path, &of_org, Value::Null).await;
+        let entries = reply.json()["items"].as_array().unwrap().clone();
+        let entry = entries.iter().find(|entry| entry["version"] == noun["version"]).unwrap();
+        assert_eq!(entry["after"], *noun, "{}", entry["verb"]);
+        let text = String::from_utf8_lossy(&reply.body);
+        for hidden in [own.secret.as_str(), "material", "digest", "sealed"] {
+            assert!(!text.contains(hidden), "{hidden} in {text}");
+        }
+    }
+    app.root("DELETE", "/v1/plans/p", Value::Null).await;
+    let gone = app.root("GET", "/v1/audit?verb=plan.delete", Value::Null).await.json();
+    assert_eq!(gone["items"][0]["after"], Value::Null);
+}
