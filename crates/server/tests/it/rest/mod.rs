@@ -3,6 +3,7 @@
 mod bodies;
 mod keys;
 mod nouns;
+mod pending;
 mod queries;
 mod service;
 mod sockets;
