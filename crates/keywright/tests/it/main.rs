@@ -13,6 +13,8 @@ mod kill;
 #[cfg(test)]
 mod limiter;
 #[cfg(test)]
+mod logs;
+#[cfg(test)]
 mod nginx;
 #[cfg(test)]
 mod operator;

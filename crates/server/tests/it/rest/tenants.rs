@@ -207,6 +207,52 @@ async fn what_is_another_tenants_does_not_exist() {
     assert_eq!(app.root("GET", "/v1/keys", Value::Null).await.json(), before);
 }
 
+/// A noun of the same kind that nobody has: every identifier in it ends otherwise.
+fn of_nobody(noun: &Value) -> Value {
+    let id = noun["id"].as_str().unwrap();
+    let (start, last) = id.split_at(id.len() - 1);
+    let other = if last == "0" { "1" } else { "0" };
+    serde_json::from_str(&noun.to_string().replace(id, &format!("{start}{other}"))).unwrap()
+}
+
+/// Time that is measured depends on the machine; what is done does not. Whether an identifier is nobody's or another
+/// tenant's, the same questions are put to the store, and the answers are the same.
+#[tokio::test]
+async fn another_tenants_id_costs_what_nobodys_costs() {
+    let app = TestApp::start().await;
+    other_org(&app, "acme").await;
+    let victim = victim(&app).await;
+    let nobody = Victim {
+        nouns: victim.nouns.iter().map(|(tag, noun)| (*tag, of_nobody(noun))).collect(),
+        // In form and checksum as good as the victim's.
+        secret: keywright_model::secret::Secret::generate("kw", &keywright_testkit::SeededEntropy::new(5))
+            .expose()
+            .to_owned(),
+        revision: victim.revision.clone(),
+    };
+    let intruder = manager(&app, "acme", &["*"]).await;
+    let table = expectations();
+    let mut compared = 0;
+    for route in keyed() {
+        let (Hidden | NotFoundVerdict, body) = &table[route.id] else { continue };
+        let mut done = Vec::new();
+        for owner in [&victim, &nobody] {
+            app.node.watched.take_asked();
+            let reply = call(&app, &intruder.secret, owner, route, body).await;
+            let mut answer = reply.json();
+            if let Some(answer) = answer.as_object_mut() {
+                answer.remove("request_id");
+            }
+            done.push((reply.status, answer, app.node.watched.take_asked()));
+        }
+        assert_eq!(done[0], done[1], "{}", route.id);
+        let from_memory = matches!(table[route.id].0, NotFoundVerdict);
+        assert_eq!(done[0].2.is_empty(), from_memory, "{}: {:?}", route.id, done[0].2);
+        compared += 1;
+    }
+    assert!(compared > 30, "{compared}");
+}
+
 #[tokio::test]
 async fn no_route_is_open_to_whoever_lacks_its_right() {
     let app = TestApp::start().await;
