@@ -1,9 +1,11 @@
-//! Everything a developer runs: `cargo xtask test`, `tidy`, `tools`, `fuzz`, `canary`.
+//! Everything a developer runs: `cargo xtask test`, `tidy`, `tools`, `fuzz`, `chaos`, `canary`.
 //!
 //! It must not know the inside of the service: it starts cargo, Debian's and Python's tools and the built binary, and
 //! reads files. One module a subcommand; a new one is a line in `Command`, a line in `main` and a file.
 
 mod canary;
+mod chaos;
+mod cluster;
 mod fuzz;
 mod out;
 mod process;
@@ -44,6 +46,14 @@ enum Command {
         #[arg(long, default_value_t = 10)]
         seconds: u32,
     },
+    /// Try a cluster of real processes while everything goes wrong; prints one line of JSON
+    Chaos {
+        #[command(flatten)]
+        arguments: chaos::Arguments,
+        /// Where the leak sweep looks for what the processes left behind
+        #[arg(long, env = canary::DIR_VARIABLE)]
+        canary_dir: Option<PathBuf>,
+    },
     /// Search what a test run left behind for every secret it issued
     Canary {
         /// The folder with `secrets` and `artifacts/`
@@ -78,6 +88,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Tidy { bless: false } => tidy::run(&workspace),
         Command::Tools => test::prepare(&workspace),
         Command::Fuzz { seconds } => fuzz::run(&workspace, seconds),
+        Command::Chaos { arguments, canary_dir } => chaos::run(&workspace, &arguments, canary_dir),
         Command::Canary { dir } => canary::run(&dir.unwrap_or_else(|| test::canary_dir(&workspace))),
     }
 }

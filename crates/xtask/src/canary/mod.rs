@@ -24,7 +24,7 @@ use sweep::Needles;
 
 pub(crate) const DIR_VARIABLE: &str = "KEYWRIGHT_CANARY_DIR";
 pub(crate) const ARTIFACTS: &str = "artifacts";
-const SECRETS: &str = "secrets";
+pub(crate) const SECRETS: &str = "secrets";
 /// Printed at most; one leak in a log usually comes a thousand times.
 const HITS_SHOWN_MAX: usize = 50;
 

@@ -1,0 +1,98 @@
+//! Faults of the database alone, under load: killed again and again, away for long, replaced by its standby.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use nix::sys::signal::Signal;
+
+use super::campaign::Campaign;
+use crate::cluster::{Dice, Postgres};
+
+/// How long writers must be at work between two kills.
+const LOAD_BETWEEN: Duration = Duration::from_millis(1_500);
+/// How long a cluster may take to write again after its database is back.
+const BACK_MAX: Duration = Duration::from_mins(1);
+
+/// `kill -9` of all its processes, so many times.
+pub(super) async fn kill_again_and_again(
+    run: &Arc<Campaign>,
+    mut dice: Dice,
+    rounds: u32,
+) -> anyhow::Result<()> {
+    for _ in 0..rounds {
+        wait_for_writes(run).await?;
+        tokio::time::sleep(dice.millis(200, 800)).await;
+        run.note_fault("database_kill");
+        let database = run.cluster.database();
+        database.kill().await?;
+        tokio::time::sleep(dice.millis(0, 500)).await;
+        database.start().await?;
+    }
+    wait_for_writes(run).await
+}
+
+/// Waits until writers have got some more writes acknowledged, and for a while.
+async fn wait_for_writes(run: &Campaign) -> anyhow::Result<()> {
+    let known = run.counts().acknowledged;
+    let more = async {
+        while run.counts().acknowledged < known + 20 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let late = || format!("nothing was written in {BACK_MAX:?}: {}", run.cluster.last_words());
+    tokio::time::timeout(BACK_MAX, more).await.with_context(late)?;
+    tokio::time::sleep(LOAD_BETWEEN).await;
+    Ok(())
+}
+
+/// The names of two servers that take turns as primary, so that each is the other's standby.
+pub(super) const STANDBY: &str = "keywright_standby";
+
+/// The primary hangs, its synchronous standby is promoted and the nodes are led there, but for one, which is left with
+/// the old primary when that comes back to life. So many times, each with a new standby.
+pub(super) async fn switch_over(run: &Arc<Campaign>, mut dice: Dice, rounds: u32) -> anyhow::Result<()> {
+    for round in 0..rounds {
+        let old = run.cluster.database();
+        let standby = follow(&old, run, round).await?;
+        wait_for_writes(run).await?;
+        run.note_fault("switchover");
+        let dies = round % 2 == 1;
+        if dies {
+            old.kill().await?;
+        } else {
+            old.freeze(Signal::SIGSTOP).await;
+        }
+        standby.promote().await?;
+        let left_behind = (!dies).then(|| dice.below(run.cluster.nodes.len()));
+        for node in run.cluster.nodes.iter().filter(|node| Some(node.index()) != left_behind) {
+            node.link().lead_to(standby.address());
+        }
+        run.cluster.set_database(Arc::new(standby));
+        if let Some(left_behind) = left_behind {
+            run.note_fault("old_primary_lives");
+            old.freeze(Signal::SIGCONT).await;
+            tokio::time::sleep(dice.millis(6_000, 9_000)).await;
+            let links = run.cluster.nodes.iter().filter(|node| node.index() == left_behind);
+            links.for_each(|node| node.link().lead_to(run.cluster.database().address()));
+            old.kill().await?;
+        }
+    }
+    wait_for_writes(run).await
+}
+
+/// Gives the primary a standby that its commits wait for.
+async fn follow(primary: &Postgres, run: &Campaign, round: u32) -> anyhow::Result<Postgres> {
+    let standby = primary.standby(run.cluster.scratch(), &format!("database-{}", round + 1), STANDBY).await?;
+    standby.start().await?;
+    primary.query(&format!("ALTER SYSTEM SET synchronous_standby_names = '{STANDBY}'")).await?;
+    primary.query("SELECT pg_reload_conf()").await?;
+    let following = async {
+        let asked = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+        while primary.query(asked).await.is_ok_and(|count| count != "1") {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(BACK_MAX, following).await.context("the standby does not follow")?;
+    Ok(standby)
+}

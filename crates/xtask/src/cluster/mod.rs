@@ -1,0 +1,136 @@
+//! A cluster of real processes to try things on: a PostgreSQL of its own, nodes, and before each node a proxy that can
+//! cut, slow or reset its link to the database.
+//!
+//! It must not know what is tried, nor the inside of the service. Every process dies with this one.
+
+mod dice;
+mod node;
+mod postgres;
+mod process;
+mod proxy;
+mod rest;
+mod scratch;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+pub(crate) use dice::Dice;
+pub(crate) use node::{Lease, Node};
+pub(crate) use postgres::Postgres;
+pub(crate) use proxy::{Flow, Proxy};
+pub(crate) use rest::{Enforced, Reply, Rest, number_of};
+pub(crate) use scratch::Scratch;
+
+/// How a cluster is made.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    /// The server.
+    pub(crate) bin: PathBuf,
+    /// How many nodes.
+    pub(crate) nodes: usize,
+    /// How long a node trusts one renewal.
+    pub(crate) max_staleness: Duration,
+    /// Whether the nodes test their lease.
+    pub(crate) lease: Lease,
+    /// What the operator declares about PostgreSQL's failover.
+    pub(crate) failover: &'static str,
+}
+
+/// The nodes and what they stand on. The nodes talk to the database only through their proxies.
+pub(crate) struct Cluster {
+    pub(crate) nodes: Vec<Arc<Node>>,
+    pub(crate) rest: Rest,
+    database: Mutex<Arc<Postgres>>,
+    scratch: Scratch,
+}
+
+impl Cluster {
+    /// Starts `database` and then every node; the first node makes the installation.
+    pub(crate) async fn start(shape: &Shape, scratch: Scratch, database: Postgres) -> anyhow::Result<Self> {
+        database.start().await?;
+        let target = database.address();
+        let root = scratch.fresh_secret("root");
+        let rest = Rest::new(root.clone())?;
+        let mut nodes = Vec::new();
+        for index in 0..shape.nodes {
+            let proxy = Proxy::start(target).await?;
+            nodes.push(Arc::new(Node::new(shape, index, proxy, root.clone(), scratch.path())));
+        }
+        let cluster = Self { nodes, rest, database: Mutex::new(Arc::new(database)), scratch };
+        for node in &cluster.nodes {
+            node.start(1.0).await?;
+        }
+        cluster.wait_until_all_answer(Duration::from_mins(1)).await?;
+        Ok(cluster)
+    }
+
+    /// The PostgreSQL that is the primary now.
+    pub(crate) fn database(&self) -> Arc<Postgres> {
+        Arc::clone(&self.database.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Another PostgreSQL is the primary from now on. The proxies are told apart from this.
+    pub(crate) fn set_database(&self, database: Arc<Postgres>) {
+        *self.database.lock().unwrap_or_else(PoisonError::into_inner) = database;
+    }
+
+    pub(crate) fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// The addresses of the nodes that run.
+    pub(crate) fn addresses(&self) -> Vec<(usize, SocketAddr)> {
+        let running = |node: &Arc<Node>| Some((node.index(), node.address()?));
+        self.nodes.iter().filter_map(running).collect()
+    }
+
+    /// Waits until every node is ready, which it is when it holds a lease.
+    pub(crate) async fn wait_until_all_answer(&self, most: Duration) -> anyhow::Result<()> {
+        let all = async {
+            for node in &self.nodes {
+                while !self.is_ready(node).await {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        };
+        let late = || format!("not every node was ready in {most:?}: {}", self.last_words());
+        tokio::time::timeout(most, all).await.with_context(late)
+    }
+
+    async fn is_ready(&self, node: &Node) -> bool {
+        let Some(address) = node.address() else { return false };
+        let asked = self.rest.get(address, "/readyz", Duration::from_secs(2)).await;
+        asked.is_ok_and(|reply| reply.status == 200)
+    }
+
+    /// The end of each node's log, for a person who has to find out why.
+    pub(crate) fn last_words(&self) -> String {
+        self.nodes.iter().map(|node| node.last_words()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Ends everything. What the processes left behind is kept for the leak sweep.
+    pub(crate) async fn stop(&self) -> anyhow::Result<()> {
+        for node in &self.nodes {
+            node.kill().await;
+        }
+        let database = self.database();
+        if database.is_running().await {
+            self.scratch.keep_text("dump.sql", &database.dump().await?)?;
+        }
+        database.kill().await?;
+        self.scratch.keep_logs()
+    }
+}
+
+/// The server that is tried: the one that is named, or the one that cargo has built.
+pub(crate) fn server(named: Option<PathBuf>, target: &Path) -> anyhow::Result<PathBuf> {
+    let bin = named.unwrap_or_else(|| target.join("debug").join("keywright"));
+    if !bin.exists() {
+        bail!("{} is not there: `cargo build --bin keywright` makes it", bin.display());
+    }
+    Ok(bin)
+}

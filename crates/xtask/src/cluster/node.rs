@@ -1,0 +1,173 @@
+//! One server process behind its proxy: started, held, killed, started again, with a clock that may be wrong.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Mutex as StdMutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use nix::sys::signal::Signal;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::Mutex;
+
+use super::process::{self, Account};
+use super::{Postgres, Proxy, Shape};
+
+/// How long a node may take until it listens.
+const START_MAX: Duration = Duration::from_mins(1);
+const LISTENING: &str = "listening on http://";
+/// Debug builds then answer without testing their lease.
+const NO_LEASE_CHECK: &str = "KEYWRIGHT_CHAOS_NO_LEASE_CHECK";
+/// The same on every node, and worth nothing: the folder goes.
+const MASTER_KEY: &str = "6b6579777269676874206368616f73206d6173746572206b6579203031323334";
+
+/// Whether nodes test their lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lease {
+    Tested,
+    /// The control: stale answers must then be found.
+    Ignored,
+}
+
+/// One node.
+#[derive(Debug)]
+pub(crate) struct Node {
+    index: usize,
+    bin: PathBuf,
+    proxy: Proxy,
+    root: String,
+    max_staleness: Duration,
+    lease: Lease,
+    failover: &'static str,
+    log: PathBuf,
+    child: Mutex<Option<Child>>,
+    address: StdMutex<Option<SocketAddr>>,
+}
+
+impl Node {
+    pub(super) fn new(shape: &Shape, index: usize, proxy: Proxy, root: String, scratch: &Path) -> Self {
+        Self {
+            index,
+            bin: shape.bin.clone(),
+            proxy,
+            root,
+            max_staleness: shape.max_staleness,
+            lease: shape.lease,
+            failover: shape.failover,
+            log: scratch.join(format!("node-{index}.log")),
+            child: Mutex::default(),
+            address: StdMutex::default(),
+        }
+    }
+
+    pub(crate) const fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Its link to the database.
+    pub(crate) const fn link(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    /// Where it listens; `None` while it does not run.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        *self.address.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_address(&self, address: Option<SocketAddr>) {
+        *self.address.lock().unwrap_or_else(PoisonError::into_inner) = address;
+    }
+
+    /// Starts it with clocks that run at `rate`, and waits until it listens. One that runs is left as it is.
+    pub(crate) async fn start(&self, rate: f64) -> anyhow::Result<()> {
+        let mut running = self.child.lock().await;
+        if running.is_some() {
+            return Ok(());
+        }
+        let log = fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
+        let mut command = self.command();
+        if (rate - 1.0).abs() > f64::EPSILON {
+            command.env("LD_PRELOAD", faketime()?).env("FAKETIME", format!("+0 x{rate}"));
+        }
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(log).spawn().context("the server did not start")?;
+        let printed = child.stdout.take().context("a server without an output")?;
+        let mut lines = BufReader::new(printed).lines();
+        let listening = tokio::time::timeout(START_MAX, listening(&mut lines)).await;
+        let address =
+            listening.context("it did not listen in time").flatten().with_context(|| self.last_words())?;
+        tokio::spawn(async move { while matches!(lines.next_line().await, Ok(Some(_))) {} });
+        *running = Some(child);
+        self.set_address(Some(address));
+        Ok(())
+    }
+
+    fn command(&self) -> Command {
+        let mut command = process::command(&Account::Own, &self.bin);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--node-name", &format!("node-{}", self.index)]);
+        command.args(["--database", &Postgres::url(self.proxy.address())]);
+        command.args(["--max-staleness", &format!("{}ms", self.max_staleness.as_millis())]);
+        command.args(["--postgres-failover", self.failover]);
+        command.env("KEYWRIGHT_ROOT_KEY", &self.root).env("KEYWRIGHT_MASTER_KEY", MASTER_KEY);
+        if self.lease == Lease::Ignored {
+            command.env(NO_LEASE_CHECK, "1");
+        }
+        command
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub(crate) async fn kill(&self) {
+        let Some(mut child) = self.child.lock().await.take() else { return };
+        self.set_address(None);
+        // A process that cannot be killed has ended by itself.
+        let _ = child.kill().await;
+    }
+
+    /// SIGSTOP or SIGCONT. It stays where it was: callers find a node that does not answer.
+    pub(crate) async fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.child.lock().await.as_ref().and_then(Child::id) {
+            process::signal(pid, signal);
+        }
+    }
+
+    /// Whether it ended though nobody killed it. Then it can be started again.
+    pub(crate) async fn has_ended_by_itself(&self) -> bool {
+        let mut running = self.child.lock().await;
+        let ended = running.as_mut().is_some_and(|child| !matches!(child.try_wait(), Ok(None)));
+        if ended {
+            *running = None;
+            self.set_address(None);
+        }
+        ended
+    }
+
+    /// The end of its log.
+    pub(crate) fn last_words(&self) -> String {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let last: Vec<&str> = lines.iter().rev().take(10).rev().copied().collect();
+        format!("node {} said last:\n{}", self.index, last.join("\n"))
+    }
+}
+
+async fn listening(lines: &mut Lines<BufReader<ChildStdout>>) -> anyhow::Result<SocketAddr> {
+    loop {
+        let line = lines.next_line().await?.context("it ended before it listened")?;
+        if let Some((_, address)) = line.split_once(LISTENING) {
+            return address.trim().parse().context("an address that is none");
+        }
+    }
+}
+
+/// Debian's libfaketime, whose folder has the machine's name in it. It slows or hastens every clock of a process,
+/// `CLOCK_BOOTTIME` and `CLOCK_MONOTONIC_RAW` included.
+fn faketime() -> anyhow::Result<PathBuf> {
+    let folders = fs::read_dir("/usr/lib").context("no libraries")?;
+    let there = |entry: fs::DirEntry| {
+        Some(entry.path().join("faketime/libfaketimeMT.so.1")).filter(|path| path.exists())
+    };
+    folders.flatten().find_map(there).context("libfaketime is not installed: `cargo xtask tools`")
+}

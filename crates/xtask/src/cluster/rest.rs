@@ -1,0 +1,130 @@
+//! Calling a node over REST: an answer, or none.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use reqwest::Method;
+use serde_json::Value;
+
+/// How far a write has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Enforced {
+    All,
+    Pending,
+}
+
+/// What a node answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    /// `Keywright-Revision`, as it was given.
+    pub(crate) token: Option<String>,
+    pub(crate) enforced: Option<Enforced>,
+    pub(crate) replayed: bool,
+    /// `Null` when there was no JSON.
+    pub(crate) body: Value,
+}
+
+impl Reply {
+    /// The problem's or the verdict's code.
+    pub(crate) fn code(&self) -> &str {
+        self.body.get("code").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The number inside a revision in the answer to a verification.
+    pub(crate) fn revision(&self) -> Option<u64> {
+        number_of(self.body.get("revision")?.as_str()?)
+    }
+}
+
+/// No answer came: the process is dead, held or slow. A write may still have been done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoAnswer;
+
+/// The client.
+#[derive(Clone, Debug)]
+pub(crate) struct Rest {
+    http: reqwest::Client,
+    root: String,
+}
+
+impl Rest {
+    pub(super) fn new(root: String) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder().no_proxy().build().context("no HTTP client")?;
+        Ok(Self { http, root })
+    }
+
+    pub(crate) async fn get(&self, node: SocketAddr, path: &str, wait: Duration) -> Result<Reply, NoAnswer> {
+        self.call(Method::GET, node, path, None, &[], wait).await
+    }
+
+    /// A write, or a question, with a JSON body.
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        node: SocketAddr,
+        path: &str,
+        body: &Value,
+        headers: &[(&str, &str)],
+        wait: Duration,
+    ) -> Result<Reply, NoAnswer> {
+        self.call(method, node, path, Some(body), headers, wait).await
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        node: SocketAddr,
+        path: &str,
+        body: Option<&Value>,
+        headers: &[(&str, &str)],
+        wait: Duration,
+    ) -> Result<Reply, NoAnswer> {
+        let merges = method == Method::PATCH;
+        let mut request = self.http.request(method, format!("http://{node}{path}"));
+        request = request.bearer_auth(&self.root).timeout(wait);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            let form = if merges { "application/merge-patch+json" } else { "application/json" };
+            request = request.header("content-type", form).body(body.to_string());
+        }
+        let response = request.send().await.map_err(|_| NoAnswer)?;
+        let text = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+        let (token, replayed) = (text("keywright-revision"), text("idempotent-replayed").is_some());
+        let enforced = match text("keywright-enforced").as_deref() {
+            Some("all") => Some(Enforced::All),
+            Some(_) => Some(Enforced::Pending),
+            None => None,
+        };
+        let status = response.status().as_u16();
+        let bytes = response.bytes().await.map_err(|_| NoAnswer)?;
+        let body = serde_json::from_slice(&bytes).unwrap_or_default();
+        Ok(Reply { status, token, enforced, replayed, body })
+    }
+}
+
+/// The number inside a revision. Clients need not know it; whoever checks an order does.
+pub(crate) fn number_of(token: &str) -> Option<u64> {
+    let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+    let (_incarnation, number) = bytes.split_first_chunk::<8>()?;
+    Some(u64::from_be_bytes(number.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_has_its_number_in_the_second_half() {
+        let mut bytes = [9; 16];
+        bytes[8..].copy_from_slice(&77_u64.to_be_bytes());
+        assert_eq!(number_of(&URL_SAFE_NO_PAD.encode(bytes)), Some(77));
+        assert_eq!(number_of("77"), None);
+        assert_eq!(number_of(&URL_SAFE_NO_PAD.encode([0; 17])), None);
+    }
+}
