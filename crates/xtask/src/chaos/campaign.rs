@@ -14,6 +14,9 @@ const SETTLE_MAX_US: u64 = 90_000_000;
 /// Readers ask about these keys, the newest.
 const KNOWN_MAX: usize = 400;
 
+/// So many writes' secrets are looked for by the leak sweep afterwards.
+const SECRETS_NOTED_MAX: usize = 500;
+
 /// A key of the run; whoever holds it is its only writer.
 #[derive(Clone, Debug)]
 pub(super) struct Key {
@@ -142,6 +145,10 @@ impl Campaign {
     /// Lets readers ask about a key, or about its new secret.
     pub(super) fn make_known(&self, key: &Key) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(newest) = key.secrets.last().filter(|_| self.counts().receipts.len() < SECRETS_NOTED_MAX)
+        {
+            self.cluster.note_secret(newest);
+        }
         let secrets = key.secrets.clone();
         match known.iter_mut().find(|known| known.number == key.number) {
             Some(known) => known.secrets = secrets,

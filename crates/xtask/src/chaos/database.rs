@@ -1,5 +1,6 @@
 //! Faults of the database alone, under load: killed again and again, away for long, replaced by its standby.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use nix::sys::signal::Signal;
 use super::campaign::Campaign;
 use crate::cluster::{Dice, Postgres};
 
-/// How long writers must be at work between two kills.
-const LOAD_BETWEEN: Duration = Duration::from_millis(1_500);
+/// How long writers go on, after the first are acknowledged again, before the next fault.
+const LOAD_BETWEEN: Duration = Duration::from_millis(600);
 /// How long a cluster may take to write again after its database is back.
 const BACK_MAX: Duration = Duration::from_mins(1);
 
@@ -46,18 +47,24 @@ async fn wait_for_writes(run: &Campaign) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The names of two servers that take turns as primary, so that each is the other's standby.
-pub(super) const STANDBY: &str = "keywright_standby";
+/// What every standby calls itself, so that whichever follows is the one that commits wait for.
+const STANDBY: &str = "keywright_standby";
+/// Longer than a statement may take: then the server gives up waiting for its standby, and shows what it has not got.
+const OLD_PRIMARY_LIVES_MS: (u64, u64) = (10_000, 13_000);
 
-/// The primary hangs, its synchronous standby is promoted and the nodes are led there, but for one, which is left with
-/// the old primary when that comes back to life. So many times, each with a new standby.
-pub(super) async fn switch_over(run: &Arc<Campaign>, mut dice: Dice, rounds: u32) -> anyhow::Result<()> {
-    for round in 0..rounds {
-        let old = run.cluster.database();
-        let standby = follow(&old, run, round).await?;
+/// The primary hangs or dies, its synchronous standby is promoted and the nodes are led there, but for one, which is left
+/// with the old primary when that comes back to life. So many times, each with a new standby.
+pub(super) async fn switch_over(
+    run: &Arc<Campaign>,
+    mut standby: Postgres,
+    mut dice: Dice,
+    rounds: u32,
+) -> anyhow::Result<()> {
+    for round in 1..=rounds {
         wait_for_writes(run).await?;
         run.note_fault("switchover");
-        let dies = round % 2 == 1;
+        let old = run.cluster.database();
+        let dies = round % 2 == 0;
         if dies {
             old.kill().await?;
         } else {
@@ -68,22 +75,27 @@ pub(super) async fn switch_over(run: &Arc<Campaign>, mut dice: Dice, rounds: u32
         for node in run.cluster.nodes.iter().filter(|node| Some(node.index()) != left_behind) {
             node.link().lead_to(standby.address());
         }
-        run.cluster.set_database(Arc::new(standby));
+        let primary = Arc::new(standby);
+        run.cluster.set_database(Arc::clone(&primary));
         if let Some(left_behind) = left_behind {
             run.note_fault("old_primary_lives");
             old.freeze(Signal::SIGCONT).await;
-            tokio::time::sleep(dice.millis(6_000, 9_000)).await;
-            let links = run.cluster.nodes.iter().filter(|node| node.index() == left_behind);
-            links.for_each(|node| node.link().lead_to(run.cluster.database().address()));
+            tokio::time::sleep(dice.millis(OLD_PRIMARY_LIVES_MS.0, OLD_PRIMARY_LIVES_MS.1)).await;
+            for node in run.cluster.nodes.iter().filter(|node| node.index() == left_behind) {
+                node.link().lead_to(primary.address());
+            }
             old.kill().await?;
         }
+        standby = follow(&primary, run.cluster.scratch(), &format!("database-{}", round + 1)).await?;
     }
-    wait_for_writes(run).await
+    let written = wait_for_writes(run).await;
+    standby.kill().await?;
+    written
 }
 
-/// Gives the primary a standby that its commits wait for.
-async fn follow(primary: &Postgres, run: &Campaign, round: u32) -> anyhow::Result<Postgres> {
-    let standby = primary.standby(run.cluster.scratch(), &format!("database-{}", round + 1), STANDBY).await?;
+/// Gives a primary a standby that its commits wait for.
+pub(super) async fn follow(primary: &Postgres, scratch: &Path, folder: &str) -> anyhow::Result<Postgres> {
+    let standby = primary.standby(scratch, folder, STANDBY).await?;
     standby.start().await?;
     primary.query(&format!("ALTER SYSTEM SET synchronous_standby_names = '{STANDBY}'")).await?;
     primary.query("SELECT pg_reload_conf()").await?;

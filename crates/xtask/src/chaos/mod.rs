@@ -119,20 +119,24 @@ async fn try_out(arguments: &Arguments, bin: PathBuf, kept: Option<PathBuf>) -> 
     let seed = arguments.seed.unwrap_or_else(Dice::fresh_seed);
     let dice = Dice::new(seed);
     let max_staleness = Duration::from_millis(arguments.max_staleness_ms);
-    let switchover = arguments.scenario == Scenario::Switchover;
     let shape = Shape {
         bin,
         nodes: arguments.nodes,
         max_staleness,
         lease: if arguments.control { Lease::Ignored } else { Lease::Tested },
-        failover: if switchover { "sync_standby" } else { "none" },
+        failover: if arguments.scenario == Scenario::Switchover { "sync_standby" } else { "none" },
     };
     let scratch = Scratch::new(kept)?;
     let database = Postgres::make(scratch.path(), "database-0").await?;
+    database.start().await?;
+    let standby = match arguments.scenario {
+        Scenario::Switchover => Some(database::follow(&database, scratch.path(), "database-1").await?),
+        Scenario::Faults | Scenario::DatabaseKill | Scenario::DatabaseAway => None,
+    };
     let cluster = Cluster::start(&shape, scratch, database).await?;
     let run = Campaign::new(cluster, seed);
     let judged = tokio::select! {
-        judged = under_way(&run, arguments, dice) => judged,
+        judged = under_way(&run, arguments, standby, dice) => judged,
         stopped = told_to_stop() => stopped.and_then(|()| bail!("stopped before the end")),
     };
     if judged.is_err() {
@@ -147,6 +151,7 @@ async fn try_out(arguments: &Arguments, bin: PathBuf, kept: Option<PathBuf>) -> 
 async fn under_way(
     run: &Arc<Campaign>,
     arguments: &Arguments,
+    standby: Option<Postgres>,
     mut dice: Dice,
 ) -> anyhow::Result<(closing::Closed, Option<away::Answers>)> {
     writer::make_first(run, WRITERS * KEYS_PER_WRITER, &mut dice).await?;
@@ -166,7 +171,10 @@ async fn under_way(
             let lease = Duration::from_millis(arguments.max_staleness_ms);
             while_away = Some(away::go_away(run, dice, seconds, lease).await?);
         }
-        Scenario::Switchover => database::switch_over(run, dice, arguments.rounds).await?,
+        Scenario::Switchover => {
+            let standby = standby.context("a switchover needs a standby")?;
+            database::switch_over(run, standby, dice, arguments.rounds).await?;
+        }
     }
     let closed = closing::close(run).await.context("the run could not be closed")?;
     Ok((closed, while_away))

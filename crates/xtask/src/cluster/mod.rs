@@ -49,9 +49,8 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Starts `database` and then every node; the first node makes the installation.
+    /// Starts every node on a database that runs; the first node makes the installation.
     pub(crate) async fn start(shape: &Shape, scratch: Scratch, database: Postgres) -> anyhow::Result<Self> {
-        database.start().await?;
         let target = database.address();
         let root = scratch.fresh_secret("root");
         let rest = Rest::new(root.clone())?;
@@ -80,6 +79,11 @@ impl Cluster {
 
     pub(crate) fn scratch(&self) -> &Path {
         self.scratch.path()
+    }
+
+    /// Has the leak sweep look for a secret that a node gave out.
+    pub(crate) fn note_secret(&self, secret: &str) {
+        self.scratch.note_secret(secret);
     }
 
     /// The addresses of the nodes that run.

@@ -19,6 +19,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("redis-server", "a real server that limits are shared through"),
     ("nginx-light", "a real gateway that asks the server"),
     ("postgresql", "the other database; the tests start servers of their own"),
+    ("libfaketime", "nodes whose clocks run too fast or too slow"),
 ];
 
 /// How this machine lets packages be installed.
@@ -114,8 +115,8 @@ mod tests {
         let without: Vec<_> =
             missing("gcc installed\nlibc6-dev installed\ng++ installed\npython3 config-files\n");
         let names: Vec<_> = without.iter().map(|(name, _)| *name).collect();
-        let wanted = ["python3", "python3-venv", "python3-pip", "redis-server", "nginx-light", "postgresql"];
-        assert_eq!(names, wanted);
+        let named = ["python3", "python3-venv", "python3-pip", "redis-server", "nginx-light", "postgresql"];
+        assert_eq!(names, [&named[..], &["libfaketime"]].concat());
     }
 
     #[test]
