@@ -31,9 +31,9 @@ use crate::workspace::Workspace;
 use campaign::Campaign;
 use summary::Summary;
 
-const WRITERS: usize = 6;
+const WRITERS: usize = 12;
 const READERS: usize = 2;
-const KEYS_PER_WRITER: usize = 6;
+const KEYS_PER_WRITER: usize = 4;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -163,7 +163,7 @@ async fn under_way(
     }
     run.beside(nemesis::supervise(Arc::clone(run)));
     let seconds = Duration::from_secs(arguments.seconds);
-    let mut while_away = None;
+    let (mut while_away, mut last_standby) = (None, None);
     match arguments.scenario {
         Scenario::Faults => nemesis::harm(run, dice, seconds).await?,
         Scenario::DatabaseKill => database::kill_again_and_again(run, dice, arguments.rounds).await?,
@@ -173,9 +173,12 @@ async fn under_way(
         }
         Scenario::Switchover => {
             let standby = standby.context("a switchover needs a standby")?;
-            database::switch_over(run, standby, dice, arguments.rounds).await?;
+            last_standby = Some(database::switch_over(run, standby, dice, arguments.rounds).await?);
         }
     }
     let closed = closing::close(run).await.context("the run could not be closed")?;
+    if let Some(standby) = last_standby {
+        standby.kill().await?;
+    }
     Ok((closed, while_away))
 }

@@ -13,8 +13,10 @@ use super::history::Write;
 use super::keys::{Act, State, grants};
 use crate::cluster::{Dice, Enforced, Reply, number_of};
 
-/// Longer than a node may wait for others, so that an answer that comes at all is heard.
-const WRITE_WAIT: Duration = Duration::from_secs(12);
+/// Longer than a node waits for others by itself. A node that is held is not waited for: the same call goes to another.
+const WRITE_WAIT: Duration = Duration::from_secs(5);
+/// How much longer a caller waits who has asked for it.
+const PATIENT_WAIT: Duration = Duration::from_secs(10);
 const LOOK_WAIT: Duration = Duration::from_secs(3);
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -148,7 +150,8 @@ async fn send(run: &Campaign, node: SocketAddr, call: &Call, dice: &mut Dice) ->
     let prefer = dice.pick(&["", "", "wait=1", "wait=8", "respond-async"]).copied().unwrap_or_default();
     let headers = [("idempotency-key", call.name.as_str()), ("prefer", prefer)];
     let headers = if prefer.is_empty() { headers.get(..1).unwrap_or_default() } else { &headers };
-    run.cluster.rest.send(call.method.clone(), node, &call.path, &call.body, headers, WRITE_WAIT).await.ok()
+    let wait = if prefer == "wait=8" { PATIENT_WAIT } else { WRITE_WAIT };
+    run.cluster.rest.send(call.method.clone(), node, &call.path, &call.body, headers, wait).await.ok()
 }
 
 /// Records it, has every node asked once it is enforced, and gives the key back.
@@ -232,7 +235,8 @@ pub(super) fn is_enforced(receipt: &Reply) -> bool {
 /// Makes the keys that the run begins with. Everything before the first of them is not the run's.
 pub(super) async fn make_first(run: &Arc<Campaign>, count: usize, dice: &mut Dice) -> anyhow::Result<()> {
     for _ in 0..count {
-        make(run, dice).await;
+        let (beside, mut dice) = (Arc::clone(run), dice.split());
+        run.beside(async move { make(&beside, &mut dice).await });
     }
     run.settle().await;
     let first = run.counts().receipts.iter().map(|(revision, _)| *revision).min();
