@@ -104,7 +104,8 @@ async fn forget(
     let output = session.output;
     let question = "Say that this node is dead? If it still runs, it may answer by old rights until its lease ends, though \
                     writes are then acknowledged as enforced.";
-    if !yes && !(output.is_interactive() && output.confirm(question)) {
+    let sure = yes || (output.is_interactive() && output.confirm(question));
+    if !sure {
         if !output.is_interactive() {
             output.error("say --yes: a node that still runs may answer by old rights until its lease ends");
         }

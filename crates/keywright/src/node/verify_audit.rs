@@ -21,10 +21,10 @@ pub(crate) async fn verify_audit(session: &Session) -> anyhow::Result<Outcome> {
         started.store.audit_verify().await?
     };
     drop(progress);
-    tell(session, &report)
+    Ok(tell(session, &report))
 }
 
-fn tell(session: &Session, report: &AuditReport) -> anyhow::Result<Outcome> {
+fn tell(session: &Session, report: &AuditReport) -> Outcome {
     let output = session.output;
     if output.json {
         let findings =
@@ -50,5 +50,5 @@ fn tell(session: &Session, report: &AuditReport) -> anyhow::Result<Outcome> {
         output
             .error(&format!("the database is not as Keywright wrote it: {} findings", report.findings.len()));
     }
-    Ok(if report.findings.is_empty() { Outcome::Done } else { Outcome::No })
+    if report.findings.is_empty() { Outcome::Done } else { Outcome::No }
 }

@@ -216,11 +216,9 @@ fn test(draft: &Draft<'_>, expectation: Expect) -> Result<(), CommitError> {
             Err(CommitError::Conflict(NounRef::Principal(owner)))
         }
         Expect::Root(digest) if draft.root() != Some(digest) => Err(CommitError::RootChanged),
-        Expect::Version(..)
-        | Expect::Absent(_)
-        | Expect::Unused(_)
-        | Expect::Owns(..)
-        | Expect::Root(_) => Ok(()),
+        Expect::Version(..) | Expect::Absent(_) | Expect::Unused(_) | Expect::Owns(..) | Expect::Root(_) => {
+            Ok(())
+        }
     }
 }
 

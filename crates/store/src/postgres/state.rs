@@ -318,8 +318,9 @@ fn ask_locks(asks: &mut Vec<Ask>, asked: &mut Vec<Asked>, commits: &[&Commit]) {
 }
 
 fn brings_a_key(commit: &Commit, owner: PrincipalId) -> bool {
-    let owned = |change: &Change| matches!(change, Change::KeyChanged(key) if key.spec.owner == Some(owner));
-    commit.changes.iter().any(owned)
+    let of_owner =
+        |change: &Change| matches!(change, Change::KeyChanged(key) if key.spec.owner == Some(owner));
+    commit.changes.iter().any(of_owner)
 }
 
 /// Whether anything still refers to a noun. Keys whose record is hidden count until they are purged.

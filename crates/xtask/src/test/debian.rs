@@ -115,8 +115,9 @@ mod tests {
         let without: Vec<_> =
             missing("gcc installed\nlibc6-dev installed\ng++ installed\npython3 config-files\n");
         let names: Vec<_> = without.iter().map(|(name, _)| *name).collect();
-        let named = ["python3", "python3-venv", "python3-pip", "redis-server", "nginx-light", "postgresql"];
-        assert_eq!(names, [&named[..], &["libfaketime"]].concat());
+        let expected =
+            ["python3", "python3-venv", "python3-pip", "redis-server", "nginx-light", "postgresql"];
+        assert_eq!(names, [&expected[..], &["libfaketime"]].concat());
     }
 
     #[test]

@@ -48,7 +48,7 @@ fn nodes(members: &[Member], head: Revision, findings: &mut Findings) {
             .map_or_else(|| member.id.to_string(), |name| format!("{} ({name})", member.id));
         match member.status {
             MemberStatus::Fenced => {
-                findings.problem("node", format!("{who} is fenced: it did not answer by a write in time"))
+                findings.problem("node", format!("{who} is fenced: it did not answer by a write in time"));
             }
             _ if is_silent(member) => findings.problem(
                 "node",
@@ -58,11 +58,11 @@ fn nodes(members: &[Member], head: Revision, findings: &mut Findings) {
                 ),
             ),
             _ if holds_up(member, head) => {
-                findings.warning("node", format!("{who} is {behind} revisions behind"))
+                findings.warning("node", format!("{who} is {behind} revisions behind"));
             }
             MemberStatus::Joining => findings.warning("node", format!("{who} is loading")),
             MemberStatus::Live | MemberStatus::Gone => {
-                findings.good("node", format!("{who} answers by the newest revision"))
+                findings.good("node", format!("{who} answers by the newest revision"));
             }
         }
     }
