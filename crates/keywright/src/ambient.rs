@@ -52,7 +52,7 @@ impl keywright_feed::Clocks for SystemClock {
 /// Whether leases are never looked at, so that the test of them can be seen to fail. Only a debug build can be told so.
 #[expect(clippy::disallowed_methods, reason = "no setting: it must not be found in any reference")]
 pub(crate) fn ignores_leases() -> bool {
-    cfg!(debug_assertions) && std::env::var_os("KEYWRIGHT_CHAOS_NO_LEASE_CHECK").is_some()
+    cfg!(debug_assertions) && std::env::var_os("CHAOS_KEYWRIGHT_NO_LEASE_CHECK").is_some()
 }
 
 /// The operating system's randomness.

@@ -42,8 +42,9 @@ const RENEW: &str = "WITH mine AS (UPDATE members SET renewals = renewals + 1, r
 const REPORT: &str = "WITH mine AS (UPDATE members SET applied = $2 \
      WHERE id = $1 AND applied < $2 AND status <> 'gone' RETURNING 1) \
      SELECT pg_notify('keywright_applied', $3) FROM mine";
+// A fence that may not be replicated is set again: only a write that waits for the standby proves that it is.
 const FENCE: &str = "WITH fenced AS (UPDATE members SET status = 'fenced', changed_at = clock_timestamp() \
-     WHERE id = $1 AND status = 'live' RETURNING 1) SELECT pg_notify('keywright_members', '') FROM fenced";
+     WHERE id = $1 AND status IN ('live', 'fenced') RETURNING 1) SELECT pg_notify('keywright_members', '') FROM fenced";
 const BURY: &str = "WITH buried AS (UPDATE members SET status = 'gone', changed_at = clock_timestamp() \
      WHERE id = $1 AND status <> 'gone' RETURNING 1) SELECT pg_notify('keywright_members', '') FROM buried";
 const MEMBERS: &str = "SELECT id, name, scope, status, applied, lease_ms, address, version, \

@@ -20,7 +20,7 @@ use super::{Postgres, Proxy, Shape};
 const START_MAX: Duration = Duration::from_mins(1);
 const LISTENING: &str = "listening on http://";
 /// Debug builds then answer without testing their lease.
-const NO_LEASE_CHECK: &str = "KEYWRIGHT_CHAOS_NO_LEASE_CHECK";
+const NO_LEASE_CHECK: &str = "CHAOS_KEYWRIGHT_NO_LEASE_CHECK";
 /// The same on every node, and worth nothing: the folder goes.
 const MASTER_KEY: &str = "6b6579777269676874206368616f73206d6173746572206b6579203031323334";
 

@@ -55,53 +55,6 @@ const STEPS: &[Step] = &[
         on_failure: OnFailure::GoOn,
     },
     Step { name: "fuzz", command: &["cargo", "xtask", "fuzz"], on_failure: OnFailure::GoOn },
-    Step {
-        name: "chaos",
-        command: &["cargo", "xtask", "chaos", "--seconds", "60", "--nodes", "4"],
-        on_failure: OnFailure::GoOn,
-    },
-    Step {
-        name: "chaos, control",
-        command: &["cargo", "xtask", "chaos", "--control", "--seconds", "25", "--nodes", "4"],
-        on_failure: OnFailure::GoOn,
-    },
-    Step {
-        name: "database kills",
-        command: &[
-            "cargo",
-            "xtask",
-            "chaos",
-            "--scenario",
-            "database-kill",
-            "--rounds",
-            "25",
-            "--nodes",
-            "3",
-        ],
-        on_failure: OnFailure::GoOn,
-    },
-    Step {
-        name: "database away",
-        command: &[
-            "cargo",
-            "xtask",
-            "chaos",
-            "--scenario",
-            "database-away",
-            "--seconds",
-            "12",
-            "--max-staleness-ms",
-            "6000",
-            "--nodes",
-            "3",
-        ],
-        on_failure: OnFailure::GoOn,
-    },
-    Step {
-        name: "switchover",
-        command: &["cargo", "xtask", "chaos", "--scenario", "switchover", "--rounds", "2", "--nodes", "3"],
-        on_failure: OnFailure::GoOn,
-    },
     Step { name: "canary sweep", command: &["cargo", "xtask", "canary"], on_failure: OnFailure::GoOn },
 ];
 
