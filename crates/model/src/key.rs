@@ -229,10 +229,23 @@ impl Key {
         self.secrets.last()
     }
 
+    /// Whether one of its secrets had ended when the key was last changed, by the clock of whoever changed it.
+    ///
+    /// Such a secret has ended for good, whatever a clock that is behind says later: a rotation without overlap and an
+    /// expiry by hand hold on every node as soon as they are applied.
+    pub fn has_ended_for_good(&self, secret: &KeySecret) -> bool {
+        secret.expires_at.is_some_and(|at| at <= self.meta.updated_at)
+    }
+
+    /// Whether one of its secrets has ended.
+    pub fn has_ended(&self, secret: &KeySecret, now: Timestamp) -> bool {
+        self.has_ended_for_good(secret) || secret.expires_at.is_some_and(|at| at <= now)
+    }
+
     /// What one of its secrets is good for at a moment; `None` when it is not one of them.
     pub fn secret_status_at(&self, id: SecretId, now: Timestamp) -> Option<SecretStatus> {
         let secret = self.secrets.iter().find(|secret| secret.id == id)?;
-        let ended = secret.expires_at.is_some_and(|at| at <= now);
+        let ended = self.has_ended(secret, now);
         let newest = self.current_secret().is_some_and(|newest| newest.id == id);
         Some(match (ended, newest) {
             (true, _) => SecretStatus::Ended,
@@ -307,12 +320,17 @@ pub(crate) mod tests {
             material: None,
         };
         let mut key = plain_key();
+        key.meta.updated_at = Timestamp::from_unix_ms(0);
         key.secrets = vec![secret(1, Some(Timestamp::from_unix_ms(10))), secret(2, None)];
         let status = |n, now| key.secret_status_at(SecretId::new(1, n), Timestamp::from_unix_ms(now));
         assert_eq!(status(1, 9), Some(SecretStatus::Overlapping));
         assert_eq!(status(1, 10), Some(SecretStatus::Ended));
         assert_eq!(status(2, 10), Some(SecretStatus::Current));
         assert_eq!(status(3, 10), None);
+        key.meta.updated_at = Timestamp::from_unix_ms(10);
+        let status = |n, now| key.secret_status_at(SecretId::new(1, n), Timestamp::from_unix_ms(now));
+        assert_eq!(status(1, 9), Some(SecretStatus::Ended), "it had ended when the key was changed");
+        assert_eq!(status(2, 9), Some(SecretStatus::Current));
     }
 
     #[test]

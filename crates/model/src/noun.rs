@@ -79,10 +79,11 @@ impl Meta {
         Self { created_at: at, created_by: by, updated_at: at, updated_by: by, version: Version::FIRST }
     }
 
-    /// After one more change.
+    /// After one more change. Its moment is never before that of the change before, whoever's clock made which: what had
+    /// come to an end by then has ended.
     #[must_use]
-    pub const fn changed(self, at: Timestamp, by: Actor) -> Self {
-        Self { updated_at: at, updated_by: by, version: self.version.next(), ..self }
+    pub fn changed(self, at: Timestamp, by: Actor) -> Self {
+        Self { updated_at: at.max(self.updated_at), updated_by: by, version: self.version.next(), ..self }
     }
 }
 

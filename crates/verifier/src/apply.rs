@@ -64,8 +64,6 @@ pub(crate) struct Applying<'a> {
     /// What counters and proofs are taken over from.
     pub(crate) previous: &'a State,
     pub(crate) next: State,
-    /// The batch's time, in milliseconds; `i64::MIN` for a load.
-    pub(crate) at: i64,
     /// A load's new index of keys: what the snapshot does not have is gone.
     pub(crate) loaded_ids: Option<KeyIds>,
 }
@@ -204,7 +202,7 @@ impl Applying<'_> {
         let mut pairs = Vec::new();
         for (nth, secret) in key.secrets.iter().rev().enumerate() {
             let Some(material) = secret.material.as_deref() else { continue };
-            let terms = self.writer.policies.terms(key, secret, &places, self.at);
+            let terms = self.writer.policies.terms(key, secret, &places);
             if nth == 0 || meters.is_none() {
                 meters = self.key_meters(key, old_record.as_ref(), &terms.limits.limits, &places, previous);
             }

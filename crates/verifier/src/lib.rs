@@ -254,11 +254,11 @@ impl Verifier {
         if batch.revision != revision.next() {
             return Err(gap);
         }
-        let (next, at) = (State::clone(&previous), batch.at.unix_ms());
+        let next = State::clone(&previous);
         let (seats, unseal, sharing) = (&self.seats, &self.unseal, self.sharing);
         let writer = &mut *writer;
         let mut applying =
-            Applying { writer, seats, unseal, sharing, previous: &previous, next, at, loaded_ids: None };
+            Applying { writer, seats, unseal, sharing, previous: &previous, next, loaded_ids: None };
         batch.changes.iter().for_each(|change| applying.change(change));
         let mut next = applying.next;
         next.at = Some(Position { incarnation, revision: batch.revision });
@@ -278,17 +278,9 @@ impl Verifier {
         let previous = self.published.newest_full();
         let (seats, unseal, next) = (&self.seats, &self.unseal, State::default());
         let sharing = self.sharing;
-        let (at, loaded_ids) = (i64::MIN, Some(KeyIds::default()));
-        let mut applying = Applying {
-            writer: &mut writer,
-            seats,
-            unseal,
-            sharing,
-            previous: &previous,
-            next,
-            at,
-            loaded_ids,
-        };
+        let loaded_ids = Some(KeyIds::default());
+        let mut applying =
+            Applying { writer: &mut writer, seats, unseal, sharing, previous: &previous, next, loaded_ids };
         for change in changes {
             applying.change(&change);
         }

@@ -116,19 +116,13 @@ impl Policies {
         u128::from(high.hash_one(&value)) << 64 | u128::from(low.hash_one(&value))
     }
 
-    /// The terms of one secret of a key, as they stand at a batch's time (see [`secret_ends`]).
-    pub(crate) fn terms(
-        &mut self,
-        key: &Arc<Key>,
-        secret: &KeySecret,
-        places: &Places,
-        at: i64,
-    ) -> Arc<Terms> {
+    /// The terms of one secret of a key.
+    pub(crate) fn terms(&mut self, key: &Arc<Key>, secret: &KeySecret, places: &Places) -> Arc<Terms> {
         let spec = &key.spec;
         let ended = key.revocation.is_some() || key.deleted_at.is_some();
         let is_newest = key.current_secret().is_some_and(|newest| newest.id == secret.id);
         let not_before = spec.not_before.map_or(i64::MIN, Timestamp::unix_ms);
-        let secret_ends = secret_ends(secret, at);
+        let secret_ends = secret_ends(key, secret);
         let (own, management) = match &spec.rights {
             Rights::Api { grants } => (grants.as_deref().map(|grants| self.grants(grants)), None),
             Rights::Management { .. } => (None, Some((key.id, key.meta.version, key.revocation.is_some()))),
@@ -202,12 +196,11 @@ impl Policies {
     }
 }
 
-/// When a secret ends. What has ended by the time of the batch has ended for good, so that all old secrets of keys
+/// When a secret ends. One that had ended when its key was last changed has ended on every clock; all of those of keys
 /// that say the same share their terms.
-fn secret_ends(secret: &KeySecret, batch_at: i64) -> i64 {
-    match secret.expires_at.map(Timestamp::unix_ms) {
-        None => i64::MAX,
-        Some(ends) if ends <= batch_at => i64::MIN,
-        Some(ends) => ends,
+fn secret_ends(key: &Key, secret: &KeySecret) -> i64 {
+    if key.has_ended_for_good(secret) {
+        return i64::MIN;
     }
+    secret.expires_at.map_or(i64::MAX, Timestamp::unix_ms)
 }

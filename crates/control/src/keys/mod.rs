@@ -270,8 +270,8 @@ pub(crate) fn rests_on(around: &Surroundings) -> Vec<Expect> {
 /// is not.
 pub(crate) fn push_secret(key: &mut Key, secret: KeySecret, now: Timestamp) -> Result<(), Error> {
     if key.secrets.len() >= SECRETS_MAX {
-        let has_ended = |old: &KeySecret| old.expires_at.is_some_and(|at| at <= now);
-        let ended = key.secrets.iter().position(has_ended).ok_or(Error::WrongState {
+        let ended = key.secrets.iter().position(|old| key.has_ended(old, now));
+        let ended = ended.ok_or(Error::WrongState {
             code: "too_many_secrets",
             detail: "too many of the key's secrets still count; expire some, or rotate without an overlap",
         })?;

@@ -9,7 +9,7 @@ use keywright_model::id::PrincipalId;
 use keywright_model::key::{Key, Revocation, Rights};
 use keywright_model::limit::Period;
 use keywright_model::noun::Actor;
-use keywright_verifier::{Asked, Check, Credential, Decided, Deferred, Request};
+use keywright_verifier::{Asked, Check, Credential, Decided, Deferred, Now, Request};
 
 use crate::fixture::*;
 
@@ -193,4 +193,24 @@ fn a_quota_that_is_not_known_yet_is_deferred_only_when_all_else_holds() {
     assert!(matches!(decided, Decided::Deferred(Deferred::QuotaBlock(_))));
     let checks = [Check { action: "get", resource: "a" }];
     assert_eq!(ask(&verifier, &text, &about(&checks), now(0)).denial, Some(Denial::InsufficientPermission));
+}
+
+#[test]
+fn a_secret_that_was_rotated_out_is_over_on_a_clock_that_is_behind() {
+    let rotated = |overlap_ms: i64| {
+        key_with(1, |key| {
+            key.meta.updated_at = at(1_000);
+            key.secrets[0].expires_at = Some(at(1_000 + overlap_ms));
+            key.secrets.push(secret(key.id.bits(), 2));
+        })
+    };
+    let behind = Now { wall: at(500), ..now(0) };
+    let verifier = loaded([key_with(1, |_| ())]);
+    verifier.apply(&batch(2, vec![rotated(0)])).unwrap();
+    assert_eq!(ask(&verifier, &secret_of(1, 1), &plain(), behind).denial, Some(Denial::Superseded));
+    assert!(ask(&verifier, &secret_of(1, 2), &plain(), behind).allowed);
+    let restarted = loaded([rotated(0)]);
+    assert_eq!(ask(&restarted, &secret_of(1, 1), &plain(), behind).denial, Some(Denial::Superseded));
+    let overlapping = loaded([rotated(1)]);
+    assert!(ask(&overlapping, &secret_of(1, 1), &plain(), behind).allowed, "its overlap has not passed");
 }
