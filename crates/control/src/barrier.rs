@@ -372,8 +372,11 @@ impl Shared {
         let dead: Vec<NodeId> =
             self.view.borrow().rows.values().filter(|row| over(row)).map(|row| row.member.id).collect();
         for id in dead {
-            match self.members.bury(id).await {
-                Ok(_) => {
+            match self.members.bury_fenced(id).await {
+                // Invariant: what is not fenced any more, because a server without the fence took over, may hold a newer
+                // lease. The next look waits its new fence out anew.
+                Ok(false) => {}
+                Ok(true) => {
                     tracing::info!(node.id = %id, "its last lease has run out: it is gone");
                     self.view.send_modify(|view| _ = view.rows.remove(&id));
                 }

@@ -144,6 +144,8 @@ pub trait Members: Send + Sync {
     /// Says that a life answers nothing any more: it said so itself, its last lease has run out, or an operator knows.
     /// Whether it was there and not gone already.
     async fn bury(&self, id: NodeId) -> Result<bool, StoreError>;
+    /// The same, only if the life is still fenced: one that a failover made live again may hold a newer lease.
+    async fn bury_fenced(&self, id: NodeId) -> Result<bool, StoreError>;
     /// Every life that is not gone, as of a moment after this call began.
     async fn members(&self) -> Result<Vec<Member>, StoreError>;
     /// Reports as they come. Losing one costs only time.
@@ -191,6 +193,10 @@ impl Members for Alone {
     }
 
     async fn bury(&self, _id: NodeId) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn bury_fenced(&self, _id: NodeId) -> Result<bool, StoreError> {
         Ok(false)
     }
 

@@ -27,6 +27,8 @@ struct Rows {
     reports: broadcast::Sender<Report>,
     /// Whether reports are heard.
     heard: bool,
+    /// A life whose fence a failover takes back just before the next burial.
+    unfenced_at_burial: Mutex<Option<NodeId>>,
 }
 
 impl Rows {
@@ -78,6 +80,15 @@ impl Members for Rows {
         Ok(self.lives.lock().unwrap().remove(&id).is_some())
     }
 
+    async fn bury_fenced(&self, id: NodeId) -> Result<bool, StoreError> {
+        if self.unfenced_at_burial.lock().unwrap().take_if(|chosen| *chosen == id).is_some() {
+            self.set(id, |row| row.status = MemberStatus::Live);
+        }
+        let mut lives = self.lives.lock().unwrap();
+        let fenced = lives.get(&id).is_some_and(|row| row.status == MemberStatus::Fenced);
+        Ok(fenced && lives.remove(&id).is_some())
+    }
+
     async fn members(&self) -> Result<Vec<Member>, StoreError> {
         Ok(self.lives.lock().unwrap().values().cloned().collect())
     }
@@ -115,7 +126,12 @@ struct World {
 /// A barrier on a process whose own index has applied everything.
 fn world(members: impl IntoIterator<Item = Member>, heard: bool) -> World {
     let rows = members.into_iter().map(|member| (member.id, member)).collect();
-    let rows = Arc::new(Rows { lives: Mutex::new(rows), reports: broadcast::channel(64).0, heard });
+    let rows = Arc::new(Rows {
+        lives: Mutex::new(rows),
+        reports: broadcast::channel(64).0,
+        heard,
+        unfenced_at_burial: Mutex::default(),
+    });
     let members: Arc<dyn Members> = Arc::<Rows>::clone(&rows);
     let (progress, _) = watch::channel(Revision(1_000));
     let barrier = Barrier::new(members, Applied::following(&progress), Arc::new(Paused(Instant::now())));
@@ -209,6 +225,19 @@ async fn a_fence_that_a_failover_took_back_is_set_and_waited_out_anew() {
     let again = Instant::now();
     assert!(barrier.wait_for(Revision(2), &EVERYTHING, 60 * SECOND).await);
     assert!(again.elapsed() >= lease_over_after(LEASE_MS), "{:?}", again.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fence_that_is_taken_back_just_before_the_burial_is_waited_out_anew() {
+    let World { rows, barrier } = world(live(1), true);
+    *rows.unfenced_at_burial.lock().unwrap() = Some(node(1));
+    barrier.owe(Revision(2), EVERYTHING, 1);
+    tokio::time::sleep(PATIENCE + lease_over_after(LEASE_MS) + 3 * LOOK_WAITING).await;
+    assert!(rows.unfenced_at_burial.lock().unwrap().is_none(), "a burial was tried");
+    assert!(rows.status(node(1)).is_some(), "it may hold a lease of the server that knew no fence");
+    let again = Instant::now();
+    assert!(barrier.wait_for(Revision(2), &EVERYTHING, 60 * SECOND).await);
+    assert!(again.elapsed() + 3 * LOOK_WAITING >= lease_over_after(LEASE_MS), "{:?}", again.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

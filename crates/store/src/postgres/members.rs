@@ -47,6 +47,8 @@ const FENCE: &str = "WITH fenced AS (UPDATE members SET status = 'fenced', chang
      WHERE id = $1 AND status IN ('live', 'fenced') RETURNING 1) SELECT pg_notify('keywright_members', '') FROM fenced";
 const BURY: &str = "WITH buried AS (UPDATE members SET status = 'gone', changed_at = clock_timestamp() \
      WHERE id = $1 AND status <> 'gone' RETURNING 1) SELECT pg_notify('keywright_members', '') FROM buried";
+const BURY_FENCED: &str = "WITH buried AS (UPDATE members SET status = 'gone', changed_at = clock_timestamp() \
+     WHERE id = $1 AND status = 'fenced' RETURNING 1) SELECT pg_notify('keywright_members', '') FROM buried";
 const MEMBERS: &str = "SELECT id, name, scope, status, applied, lease_ms, address, version, \
      (extract(epoch FROM clock_timestamp() - renewed_at) * 1000)::bigint \
      FROM members WHERE status <> 'gone' ORDER BY id";
@@ -255,6 +257,10 @@ impl Members for PostgresMembers {
 
     async fn bury(&self, id: NodeId) -> Result<bool, StoreError> {
         self.rows.durable(BURY, &[&Id(id.bits())]).await.map(|rows| !rows.is_empty())
+    }
+
+    async fn bury_fenced(&self, id: NodeId) -> Result<bool, StoreError> {
+        self.rows.durable(BURY_FENCED, &[&Id(id.bits())]).await.map(|rows| !rows.is_empty())
     }
 
     async fn members(&self) -> Result<Vec<Member>, StoreError> {
