@@ -275,6 +275,10 @@ impl Keeping {
             () = told(self.phases.clone()) => None,
         };
         let Some(applied) = applied else { return LifeEnd::Told };
+        // Invariant: one process is of one life of the data. That of what it loaded counts, not that of its first renewal:
+        // a restore may lie between the two.
+        let loaded = self.options.verifier.position().map(|at| at.incarnation);
+        self.incarnation = self.incarnation.or(loaded);
         if !self.drift_is_small().await {
             return LifeEnd::Told;
         }
