@@ -57,6 +57,15 @@ impl Purpose {
         }
     }
 
+    /// After how many milliseconds without a statement the server ends an open transaction: between the statements of a
+    /// write only this process's own work lies, and while it holds the newest revision every other writer waits for it.
+    const fn idle_ms(self) -> u32 {
+        match self {
+            Self::Statements | Self::Listen | Self::Members => 2_000,
+            Self::LongRead | Self::Schema => self.bounds().0,
+        }
+    }
+
     /// How long this side waits for an answer: longer than the server's own bound, for when it is the network that is gone.
     pub(super) const fn patience(self) -> Duration {
         Duration::from_millis(self.bounds().0 as u64 + 2_000)
@@ -121,9 +130,10 @@ impl Connector {
     fn config(&self, purpose: Purpose) -> Config {
         let mut config = self.address.config.clone();
         let (statement_ms, lock_ms) = purpose.bounds();
+        let idle_ms = purpose.idle_ms();
         let own = format!(
             "-c statement_timeout={statement_ms} -c lock_timeout={lock_ms} \
-             -c idle_in_transaction_session_timeout={statement_ms} -c client_min_messages=warning \
+             -c idle_in_transaction_session_timeout={idle_ms} -c client_min_messages=warning \
              -c default_transaction_isolation=read\\ committed"
         );
         // What the operator set comes first, so that these hold.
