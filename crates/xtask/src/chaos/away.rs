@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -91,7 +90,7 @@ async fn ask_meanwhile(
     while gone.elapsed() < time {
         let address = node.address().context("a node ended while its database was away")?;
         let before = gone.elapsed();
-        let asked = run.cluster.rest.send(Method::POST, address, "/v1/verify", &body, &[], ASK_WAIT).await;
+        let asked = run.cluster.rest.verify(address, &body, &[], ASK_WAIT).await;
         let after = gone.elapsed();
         let reply = asked.ok().with_context(|| format!("node {} did not answer", node.index()))?;
         let age = reply.body.get("age_ms").and_then(Value::as_u64).map(Duration::from_millis);

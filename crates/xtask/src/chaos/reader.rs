@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::Method;
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -87,9 +86,7 @@ async fn ask(run: &Campaign, node: usize, address: Option<SocketAddr>, question:
     let headers = token.as_slice();
     let begun_us = run.recorder.now_us();
     let reply = match address {
-        Some(address) => {
-            run.cluster.rest.send(Method::POST, address, "/v1/verify", &body, headers, VERIFY_WAIT).await.ok()
-        }
+        Some(address) => run.cluster.rest.verify(address, &body, headers, VERIFY_WAIT).await.ok(),
         None => None,
     };
     let ended_us = run.recorder.now_us();

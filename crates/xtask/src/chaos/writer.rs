@@ -232,8 +232,10 @@ pub(super) fn is_enforced(receipt: &Reply) -> bool {
     receipt.status == 200 && receipt.body.get("enforced").and_then(Value::as_str) == Some("all")
 }
 
-/// Makes the keys that the run begins with. Everything before the first of them is not the run's.
+/// Makes the keys that the run begins with, and the one that readers ask with. Everything before the first of them is not the run's.
 pub(super) async fn make_first(run: &Arc<Campaign>, count: usize, dice: &mut Dice) -> anyhow::Result<()> {
+    let node = any_node(run, dice).context("no node runs")?;
+    run.cluster.rest.make_asker(node, PATIENT_WAIT).await?;
     for _ in 0..count {
         let (beside, mut dice) = (Arc::clone(run), dice.split());
         run.beside(async move { make(&beside, &mut dice).await });

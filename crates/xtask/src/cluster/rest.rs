@@ -1,13 +1,14 @@
 //! Calling a node over REST: an answer, or none.
 
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// How far a write has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,20 +46,51 @@ impl Reply {
 pub(crate) struct NoAnswer;
 
 /// The client.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Rest {
     http: reqwest::Client,
     root: String,
+    /// A management key that may ask about keys and nothing else.
+    asker: OnceLock<String>,
 }
 
 impl Rest {
     pub(super) fn new(root: String) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().no_proxy().build().context("no HTTP client")?;
-        Ok(Self { http, root })
+        Ok(Self { http, root, asker: OnceLock::new() })
     }
 
     pub(crate) async fn get(&self, node: SocketAddr, path: &str, wait: Duration) -> Result<Reply, NoAnswer> {
-        self.call(Method::GET, node, path, None, &[], wait).await
+        self.call(&self.root, (Method::GET, node, path), None, &[], wait).await
+    }
+
+    /// Makes the key that [`Self::verify`] asks with.
+    ///
+    /// Gateways ask with such a key, which a node knows from memory. The root key's organization it looks up in the
+    /// database: a node that is cut off could never answer root, stale or not.
+    pub(crate) async fn make_asker(&self, node: SocketAddr, wait: Duration) -> anyhow::Result<()> {
+        let admin = json!({"actions": ["keys.verify"], "orgs": ["default"], "keyspaces": ["*"]});
+        let body = json!({"kind": "management", "name": "asker", "admin": admin, "grantable": []});
+        let made = self.send(Method::POST, node, "/v1/keys", &body, &[], wait).await;
+        let made = made.ok().context("nobody answered")?;
+        let secret = made.body.get("secret").and_then(Value::as_str);
+        let secret = secret.with_context(|| format!("the asker was answered {}", made.status))?;
+        if made.enforced != Some(Enforced::All) {
+            bail!("not every node knows the asker");
+        }
+        self.asker.set(secret.to_owned()).ok().context("the asker was made before")
+    }
+
+    /// Asks about a secret, as a gateway does.
+    pub(crate) async fn verify(
+        &self,
+        node: SocketAddr,
+        body: &Value,
+        headers: &[(&str, &str)],
+        wait: Duration,
+    ) -> Result<Reply, NoAnswer> {
+        let asker = self.asker.get().unwrap_or(&self.root);
+        self.call(asker, (Method::POST, node, "/v1/verify"), Some(body), headers, wait).await
     }
 
     /// A write, or a question, with a JSON body.
@@ -71,21 +103,20 @@ impl Rest {
         headers: &[(&str, &str)],
         wait: Duration,
     ) -> Result<Reply, NoAnswer> {
-        self.call(method, node, path, Some(body), headers, wait).await
+        self.call(&self.root, (method, node, path), Some(body), headers, wait).await
     }
 
     async fn call(
         &self,
-        method: Method,
-        node: SocketAddr,
-        path: &str,
+        bearer: &str,
+        (method, node, path): (Method, SocketAddr, &str),
         body: Option<&Value>,
         headers: &[(&str, &str)],
         wait: Duration,
     ) -> Result<Reply, NoAnswer> {
         let merges = method == Method::PATCH;
         let mut request = self.http.request(method, format!("http://{node}{path}"));
-        request = request.bearer_auth(&self.root).timeout(wait);
+        request = request.bearer_auth(bearer).timeout(wait);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
