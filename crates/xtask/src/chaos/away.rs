@@ -42,11 +42,14 @@ pub(super) async fn go_away(
     let key = steady_key(run, &mut dice).await?;
     let database = run.cluster.database();
     run.note_fault("database_away");
+    let going = Instant::now();
     database.kill().await?;
     let gone = Instant::now();
     let asked = run.cluster.nodes.iter().map(|node| {
         let (run, node, key) = (Arc::clone(run), Arc::clone(node), key.clone());
-        tokio::spawn(async move { ask_meanwhile(&run, &node, &key, gone, time, max_staleness).await })
+        tokio::spawn(
+            async move { ask_meanwhile(&run, &node, &key, (going, gone), time, max_staleness).await },
+        )
     });
     let mut sum = Answers::default();
     for asked in asked.collect::<Vec<_>>() {
@@ -80,7 +83,7 @@ async fn ask_meanwhile(
     run: &Campaign,
     node: &Node,
     key: &Key,
-    gone: Instant,
+    (going, gone): (Instant, Instant),
     time: Duration,
     max_staleness: Duration,
 ) -> anyhow::Result<Answers> {
@@ -91,7 +94,8 @@ async fn ask_meanwhile(
         let address = node.address().context("a node ended while its database was away")?;
         let before = gone.elapsed();
         let asked = run.cluster.rest.verify(address, &body, &[], ASK_WAIT).await;
-        let after = gone.elapsed();
+        // The last renewal came at some moment while the database went.
+        let after = going.elapsed();
         let reply = asked.ok().with_context(|| format!("node {} did not answer", node.index()))?;
         let age = reply.body.get("age_ms").and_then(Value::as_u64).map(Duration::from_millis);
         let current = reply.body.get("current").and_then(Value::as_bool);

@@ -1,7 +1,7 @@
 //! What writers, readers and faults of one run share: the cluster, the keys, the record, the counts.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -84,6 +84,8 @@ pub(super) struct Campaign {
     calls_made: AtomicU64,
     /// Tasks that still ask or follow something.
     open: AtomicUsize,
+    /// Whether a primary that was replaced may still be read through some node.
+    replaced: AtomicBool,
     /// When the run ended, 0 before.
     ended_us: AtomicU64,
 }
@@ -101,6 +103,7 @@ impl Campaign {
             keys_made: AtomicUsize::new(0),
             calls_made: AtomicU64::new(0),
             open: AtomicUsize::new(0),
+            replaced: AtomicBool::new(false),
             ended_us: AtomicU64::new(0),
         })
     }
@@ -184,6 +187,16 @@ impl Campaign {
             work.await;
             this.open.fetch_sub(1, Ordering::Relaxed);
         });
+    }
+
+    /// From now on a node may be left with a primary that was replaced. Such a node verifies nothing and writes nothing,
+    /// but what it reads for a management call is old: a key that was made since is not there.
+    pub(super) fn primary_is_replaced(&self) {
+        self.replaced.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn may_read_a_replaced_primary(&self) -> bool {
+        self.replaced.load(Ordering::Relaxed)
     }
 
     /// Tells writers and readers to begin nothing new.

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::history::{History, Read, Write};
+use super::keys::Verdict;
 
 /// How many of each fault were found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -125,8 +126,15 @@ fn by_key(writes: &[Write]) -> HashMap<usize, Vec<&Write>> {
 /// time, which waits until a write is enforced before the next: its moments are in the order of its revisions.
 fn is_possible(writes: &[&Write], read: &Read) -> bool {
     let over = |write: &&Write| write.enforced_us.is_some_and(|enforced_us| enforced_us < read.begun_us);
-    let first = writes.partition_point(over).saturating_sub(1);
-    let open = writes.iter().skip(first).take_while(|write| write.invoked_us <= read.ended_us);
+    // Until its creation is enforced nobody need know a key.
+    let Some(first) = writes.partition_point(over).checked_sub(1) else {
+        return read.verdict == Verdict::NotFound || is_answered_by(writes, read);
+    };
+    is_answered_by(writes.get(first..).unwrap_or_default(), read)
+}
+
+fn is_answered_by(writes: &[&Write], read: &Read) -> bool {
+    let open = writes.iter().take_while(|write| write.invoked_us <= read.ended_us);
     open.into_iter().any(|write| write.state.answer(read.probe) == read.verdict)
 }
 
@@ -135,7 +143,7 @@ fn is_of_its_revision(writes: &[&Write], read: &Read) -> bool {
     let count = writes.partition_point(|write| write.revision <= read.revision);
     match count.checked_sub(1).and_then(|last| writes.get(last)) {
         Some(write) => write.state.answer(read.probe) == read.verdict,
-        None => read.verdict == super::keys::Verdict::NotFound,
+        None => read.verdict == Verdict::NotFound,
     }
 }
 

@@ -63,6 +63,7 @@ pub(super) async fn switch_over(
     for round in 1..=rounds {
         wait_for_writes(run).await?;
         run.note_fault("switchover");
+        run.primary_is_replaced();
         let old = run.cluster.database();
         let dies = round % 2 == 0;
         if dies {

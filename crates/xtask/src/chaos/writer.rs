@@ -122,6 +122,9 @@ async fn perform(run: &Arc<Campaign>, call: &Call, act: Act, dice: &mut Dice) ->
                 return done;
             }
             Some(reply) if reply.status == 503 => run.counts().writes_refused += 1,
+            Some(reply) if reply.status == 404 && run.may_read_a_replaced_primary() => {
+                run.counts().writes_refused += 1;
+            }
             Some(reply) if reply.code() == "idempotency_in_progress" => {}
             Some(reply) => {
                 run.note_unexpected(format!("{act:?} was answered {} {}", reply.status, reply.body));

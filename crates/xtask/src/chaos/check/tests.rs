@@ -76,6 +76,19 @@ fn a_pending_write_promises_nothing() {
 }
 
 #[test]
+fn a_key_whose_creation_is_pending_may_be_unknown_and_not_once_it_is_enforced() {
+    let unknown = |enforced_us| {
+        found(|h| {
+            h.writes[0].enforced_us = Some(enforced_us);
+            h.writes.truncate(1);
+            h.reads = vec![read(4, 50, GET, Verdict::NotFound)];
+        })
+    };
+    assert_eq!(unknown(60), Faults::default());
+    assert_eq!(unknown(40), Faults { stale_verdicts: 1, below_acknowledged: 1, ..Faults::default() });
+}
+
+#[test]
 fn a_revision_from_the_future_is_a_fault() {
     let early = found(|h| h.reads.push(read(7, 120, GET, Verdict::Allowed)));
     assert_eq!(early.not_yet_invoked, 1);
