@@ -73,6 +73,7 @@ impl Core {
         let even = WHOLE / self.nodes.max(1);
         match self.by {
             By::Server => even,
+            By::Share if self.nodes == 1 && self.is_reached => WHOLE,
             // Half of a limit is divided evenly, for ever; half goes where it is used.
             By::Share if entry.leased_until_us > now_us => even / 2 + entry.leased,
             By::Share => even / 2,

@@ -6,8 +6,7 @@
 //! - **a server** ([`Allowances`]; `redis.rs` speaks to Redis and Valkey), which keeps one bucket a limit, as
 //!   `keywright_model::limit` states it, by its own clock, and takes from it in one atomic script whatever it gives;
 //! - **the store** ([`Exchange`]), which divides each limit: half of it evenly among the live nodes, half by what they
-//!   used, anew every second; what a node may use of its share it counts by itself, and never waits. No store of
-//!   `keywright` implements it yet: simulated nodes in `tests/shares.rs` are its only users.
+//!   used, anew every second; what a node may use of its share it counts by itself, and never waits.
 //!
 //! # The bound
 //!

@@ -48,9 +48,10 @@ impl Node {
         vault: Arc<Vault>,
         address: SocketAddr,
     ) -> anyhow::Result<Self> {
-        let Started { store, members, lease } = started;
+        let Started { store, members, lease, shares: _ } = started;
         let index = index(&vault, lease.is_some())?;
-        let verifier = Arc::new(if limiter::is_shared(settings) { index.share_limits() } else { index });
+        let verifier =
+            Arc::new(if limiter::is_set(settings) || lease.is_some() { index.share_limits() } else { index });
         // Registered before it loads, so that an operator sees that it does.
         let keeper = lease.map(|lease| keep(settings, lease, &verifier, address)).transpose()?;
         let source = Arc::new(StoreSource::new(Arc::clone(&store), Arc::clone(&vault)));
@@ -164,7 +165,7 @@ fn keep(
     keeper.context("a lease cannot be kept")
 }
 
-fn fresh_id() -> NodeId {
+pub(super) fn fresh_id() -> NodeId {
     let mut random = [0; 16];
     SystemEntropy.fill(&mut random);
     NodeId::new(now().unix_ms(), u128::from_le_bytes(random))

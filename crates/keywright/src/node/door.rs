@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use keywright_control::bootstrap::FirstStart;
 use keywright_store::audit::AuditKey;
-use keywright_store::postgres::{self, Failover, Follow, PostgresDatabase};
+use keywright_store::postgres::{self, Failover, Follow, PostgresDatabase, PostgresShares};
 use keywright_store::sqlite::SqliteFile;
 use keywright_store::{Alone, Installation, Members, Store, WrappedKey};
 
+use super::assembled::fresh_id;
 use super::data::entropy;
 use super::master;
 use crate::settings::{DATABASE, POSTGRES_FAILOVER, Settings, is_postgres, without_password};
@@ -29,6 +30,8 @@ pub(super) struct Started {
     pub(super) members: Arc<dyn Members>,
     /// This node's own row, over connections of its own; `None` where nobody else verifies.
     pub(super) lease: Option<Arc<dyn Members>>,
+    /// How limits are divided among nodes; `None` where there is one.
+    pub(super) shares: Option<PostgresShares>,
 }
 
 /// Whether there is an installation now, and who made it.
@@ -93,11 +96,13 @@ impl Door {
                 store: file.start(key, entropy())?,
                 members: Arc::new(Alone::default()),
                 lease: None,
+                shares: None,
             }),
             Self::Postgres(database) => {
                 let (members, lease) = (database.listening_members(), database.members());
+                let shares = Some(database.shares(fresh_id()));
                 let store = database.start(key, entropy(), Follow::Notify).await?;
-                Ok(Started { store, members: Arc::new(members), lease: Some(Arc::new(lease)) })
+                Ok(Started { store, members: Arc::new(members), lease: Some(Arc::new(lease)), shares })
             }
         }
     }

@@ -3,10 +3,16 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use keywright_limiter::{Limiter, Parts, Policy, RedisAllowances, RedisUrl, Source};
+use async_trait::async_trait;
+use keywright_limiter::{
+    Exchange, Limiter, Parts, Policy, RedisAllowances, RedisUrl, SHARED_MAX, Share, Shares, Source,
+    Unreachable, Usage,
+};
 use keywright_model::revision::Incarnation;
 use keywright_server::Figure;
+use keywright_store::postgres::{LimitShare, LimitShares, LimitUse, PostgresShares};
 use keywright_verifier::{AllowanceNeed, Verifier};
 
 use crate::ambient::{boot_ns, random_name};
@@ -25,35 +31,62 @@ impl keywright_server::Limiter for Behind {
     }
 }
 
-/// Whether limits are shared with other nodes.
-pub(super) fn is_shared(settings: &Settings) -> bool {
+/// Whether a limiter's server is set.
+pub(super) fn is_set(settings: &Settings) -> bool {
     settings.text(&LIMITER).is_some()
 }
 
-/// Starts asking the server that is set, if one is. It need not be there yet.
+/// Starts sharing limits with other nodes: by the server that is set, which need not be there yet, else by the shares of
+/// the store, where it has any.
 pub(super) fn start(
     settings: &Settings,
     verifier: &Arc<Verifier>,
     incarnation: Incarnation,
+    shares: Option<PostgresShares>,
 ) -> anyhow::Result<Option<Arc<dyn keywright_server::Limiter>>> {
-    let Some(url) = settings.text(&LIMITER) else { return Ok(None) };
-    let url = RedisUrl::parse(url)?;
-    let timeout = settings.duration(&LIMITER_TIMEOUT);
     let policy = match settings.text(&LIMITER_UNAVAILABLE) {
         Some("allow") => Policy::Allow,
         Some("deny") => Policy::Deny,
         Some(_) | None => Policy::Local,
     };
-    // Another life of the data counts anew, and shares a server with other installations.
-    let installation = format!("{:016x}", incarnation.0);
-    let server = RedisAllowances::new(&url, &random_name(), &installation, timeout)?;
-    tracing::info!(server = %url, ?policy, "limits are shared with every node that uses this server");
-    let limiter = Limiter::start(Parts {
-        verifier: Arc::clone(verifier),
-        source: Source::Server(Arc::new(server)),
-        policy,
-        timeout,
-        clock: Arc::new(boot_ns),
-    });
+    let (source, timeout) = match (settings.text(&LIMITER), shares) {
+        (Some(url), _) => {
+            let (url, timeout) = (RedisUrl::parse(url)?, settings.duration(&LIMITER_TIMEOUT));
+            // Another life of the data counts anew, and shares a server with other installations.
+            let installation = format!("{:016x}", incarnation.0);
+            let server = RedisAllowances::new(&url, &random_name(), &installation, timeout)?;
+            tracing::info!(server = %url, ?policy, "limits are shared with every node that uses this server");
+            (Source::Server(Arc::new(server)), timeout)
+        }
+        (None, Some(shares)) => {
+            tracing::info!(?policy, "limits are divided among the nodes, anew every second");
+            // No verification waits for it.
+            (Source::Store(Arc::new(Dividing(shares))), keywright_limiter::EXCHANGE)
+        }
+        (None, None) => return Ok(None),
+    };
+    let (verifier, clock) = (Arc::clone(verifier), Arc::new(boot_ns));
+    let limiter = Limiter::start(Parts { verifier, source, policy, timeout, clock });
     Ok(Some(Arc::new(Behind(limiter))))
+}
+
+/// PostgreSQL as what divides limits.
+#[derive(Debug)]
+struct Dividing(PostgresShares);
+
+#[async_trait]
+impl Exchange for Dividing {
+    async fn exchange(&self, usage: &[Usage], hold: Duration) -> Result<Shares, Unreachable> {
+        let use_of = |Usage { name, demand, wish }: &Usage| LimitUse {
+            name: name.clone(),
+            demand: *demand,
+            wish: *wish,
+        };
+        let uses: Vec<LimitUse> = usage.iter().map(use_of).collect();
+        let divided = self.0.exchange(&uses, hold, SHARED_MAX).await;
+        let LimitShares { nodes, shares } =
+            divided.map_err(|error| Unreachable::new("PostgreSQL did not divide limits", error))?;
+        let share = |LimitShare { granted, others_demand }| Share { granted, others_demand };
+        Ok(Shares { nodes, shares: shares.into_iter().map(share).collect() })
+    }
 }

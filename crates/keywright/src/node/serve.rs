@@ -47,12 +47,13 @@ pub(crate) async fn serve(session: &Session) -> anyhow::Result<Outcome> {
     let data = Data::open_or_make(settings, door).await?;
     tell_start(session, &data);
     let shutdown = shutdown_signal()?;
-    let (started, vault, installation) = data.start().await?;
+    let (mut started, vault, installation) = data.start().await?;
+    let shares = started.shares.take();
     let is_cluster = started.lease.is_some();
     let parts = Node::start(settings, started, vault, bound.main.address()).await?;
     let mut boot = [0; 8];
     SystemEntropy.fill(&mut boot);
-    let limiter = limiter::start(settings, &parts.verifier, installation.incarnation)?;
+    let limiter = limiter::start(settings, &parts.verifier, installation.incarnation, shares)?;
     let server = keywright_server::Parts {
         control: parts.control.clone(),
         verifier: Arc::clone(&parts.verifier),

@@ -128,6 +128,23 @@ fn a_limit_goes_to_where_it_is_used_and_is_shared_again_when_others_use_it() {
 }
 
 #[test]
+fn a_node_that_is_alone_has_all_of_a_limit_until_another_comes() {
+    let mut node = nodes(1, &[limit("l", 800, 3_600)], Policy::Local).remove(0);
+    let mut admitted = Admitted::new();
+    for _ in 0..500 {
+        node.call(1, START_US, &mut admitted);
+    }
+    assert_eq!(admitted.len(), 500);
+    let shares = Shares { nodes: 2, shares: Vec::new() };
+    node.core.shared(&Exchanging::default(), &shares, START_US, START_US);
+    for _ in 0..500 {
+        node.call(1, START_US, &mut admitted);
+    }
+    // What it holds ahead of use, and no more than a fourth: the other has as much.
+    assert!((500..=700).contains(&admitted.len()), "{}", admitted.len());
+}
+
+#[test]
 fn without_its_store_a_node_goes_on_with_the_share_that_is_always_its_own_and_says_so() {
     let mut node = nodes(4, &[limit("l", 800, 3_600)], Policy::Local).remove(0);
     let mut admitted = Admitted::new();

@@ -55,18 +55,18 @@ const MEMBERS: &str = "SELECT id, name, scope, status, applied, lease_ms, addres
 
 /// One connection, opened when it is first needed and again when it is lost.
 #[derive(Debug)]
-struct Lane {
+pub(super) struct Lane {
     connector: Connector,
     setup: &'static str,
     link: Mutex<Option<Arc<Link>>>,
 }
 
 impl Lane {
-    fn new(connector: &Connector, setup: &'static str) -> Self {
+    pub(super) fn new(connector: &Connector, setup: &'static str) -> Self {
         Self { connector: connector.clone(), setup, link: Mutex::new(None) }
     }
 
-    async fn link(&self) -> Result<Arc<Link>, StoreError> {
+    pub(super) async fn link(&self) -> Result<Arc<Link>, StoreError> {
         let mut kept = self.link.lock().await;
         if let Some(link) = kept.as_ref().filter(|link| !link.is_closed()) {
             return Ok(Arc::clone(link));
@@ -80,7 +80,7 @@ impl Lane {
     }
 
     /// A connection on which something failed is not used again: what it still has to answer nobody waits for.
-    async fn done<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(super) async fn done<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if result.is_err() {
             *self.link.lock().await = None;
         }

@@ -8,6 +8,7 @@ use super::open::OpenError;
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0001_init.sql"),
     include_str!("../../migrations/postgres/0002_members.sql"),
+    include_str!("../../migrations/postgres/0003_limit_shares.sql"),
 ];
 
 /// Whoever changes the schema or makes the installation holds this, so that of two first starts one waits.

@@ -23,6 +23,7 @@ mod nouns;
 mod open;
 mod readers;
 mod rows;
+mod shares;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ pub use self::failover::Failover;
 pub use self::hints::Follow;
 pub use self::members::PostgresMembers;
 pub use self::open::OpenError;
+pub use self::shares::{LimitShare, LimitShares, LimitUse, PostgresShares};
 
 use self::audit_log::AuditLog;
 use self::commit::{Transaction, Written};

@@ -8,6 +8,7 @@ use super::open::OpenError;
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0001_init.sql"),
     include_str!("../../migrations/sqlite/0002_members.sql"),
+    include_str!("../../migrations/sqlite/0003_limit_shares.sql"),
 ];
 
 /// Marks the file as ours: "KEYW".

@@ -1,0 +1,1 @@
+-- Nothing to do: one node counts limits by itself. See postgres/0003_limit_shares.sql.
