@@ -40,6 +40,11 @@ enum OnFailure {
     GoOn,
 }
 
+/// Real processes while everything goes wrong. Each shows something of its own.
+const fn chaos(name: &'static str, command: &'static [&'static str]) -> Step {
+    Step { name, command, on_failure: OnFailure::GoOn }
+}
+
 /// What the test command runs, in this order, once the tools are there. A new step is one line.
 ///
 /// The build takes `--tests` along so that cargo picks the same features for both and builds nothing twice.
@@ -55,6 +60,32 @@ const STEPS: &[Step] = &[
         on_failure: OnFailure::GoOn,
     },
     Step { name: "fuzz", command: &["cargo", "xtask", "fuzz"], on_failure: OnFailure::GoOn },
+    chaos("chaos", &["cargo", "xtask", "chaos", "--seconds", "60", "--nodes", "4"]),
+    chaos("chaos, control", &["cargo", "xtask", "chaos", "--control", "--seconds", "25", "--nodes", "4"]),
+    chaos(
+        "database kills",
+        &["cargo", "xtask", "chaos", "--scenario", "database-kill", "--rounds", "25", "--nodes", "3"],
+    ),
+    chaos(
+        "database away",
+        &[
+            "cargo",
+            "xtask",
+            "chaos",
+            "--scenario",
+            "database-away",
+            "--seconds",
+            "120",
+            "--max-staleness-ms",
+            "60000",
+            "--nodes",
+            "3",
+        ],
+    ),
+    chaos(
+        "switchover",
+        &["cargo", "xtask", "chaos", "--scenario", "switchover", "--rounds", "2", "--nodes", "3"],
+    ),
     Step { name: "canary sweep", command: &["cargo", "xtask", "canary"], on_failure: OnFailure::GoOn },
 ];
 
