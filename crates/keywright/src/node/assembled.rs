@@ -13,6 +13,7 @@ use keywright_feed::{Follower, Keeper};
 use keywright_model::id::NodeId;
 use keywright_model::secret::Entropy as _;
 use keywright_server::Gauges;
+use keywright_store::postgres::Timeline;
 use keywright_store::{Members, NewMember, Store};
 use keywright_verifier::{Lease, Options, Verifier};
 use zeroize::Zeroizing;
@@ -36,6 +37,7 @@ pub(super) struct Node {
     pub(super) store: Arc<dyn Store>,
     follower: Follower,
     keeper: Option<Keeper>,
+    timeline: Option<Timeline>,
     barrier: tokio::task::JoinHandle<()>,
     pub(super) retention: Duration,
 }
@@ -48,7 +50,7 @@ impl Node {
         vault: Arc<Vault>,
         address: SocketAddr,
     ) -> anyhow::Result<Self> {
-        let Started { store, members, lease, shares: _ } = started;
+        let Started { store, members, lease, timeline, shares: _ } = started;
         let index = index(&vault, lease.is_some())?;
         let verifier =
             Arc::new(if limiter::is_set(settings) || lease.is_some() { index.share_limits() } else { index });
@@ -67,7 +69,7 @@ impl Node {
         });
         let barrier = tokio::spawn(barrier.run());
         let retention = settings.duration(&FEED_RETENTION);
-        let node = Self { control, verifier, store, follower, keeper, barrier, retention };
+        let node = Self { control, verifier, store, follower, keeper, timeline, barrier, retention };
         node.first_lease().await;
         Ok(node)
     }
@@ -89,6 +91,11 @@ impl Node {
     pub(super) fn cannot_go_on(&self) -> Option<&'static str> {
         if !self.follower.is_running() {
             return Some("the index follows no more");
+        }
+        if self.timeline.as_ref().is_some_and(Timeline::is_left) {
+            return Some(
+                "another PostgreSQL took over, or a backup: what this node has applied may not be in it",
+            );
         }
         let ended = self.keeper.as_ref().and_then(|keeper| *keeper.ended().borrow());
         match ended {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use keywright_control::bootstrap::FirstStart;
 use keywright_store::audit::AuditKey;
-use keywright_store::postgres::{self, Failover, Follow, PostgresDatabase, PostgresShares};
+use keywright_store::postgres::{self, Failover, Follow, PostgresDatabase, PostgresShares, Timeline};
 use keywright_store::sqlite::SqliteFile;
 use keywright_store::{Alone, Installation, Members, Store, WrappedKey};
 
@@ -30,6 +30,8 @@ pub(super) struct Started {
     pub(super) members: Arc<dyn Members>,
     /// This node's own row, over connections of its own; `None` where nobody else verifies.
     pub(super) lease: Option<Arc<dyn Members>>,
+    /// The history of the database that this process is part of.
+    pub(super) timeline: Option<Timeline>,
     /// How limits are divided among nodes; `None` where there is one.
     pub(super) shares: Option<PostgresShares>,
 }
@@ -96,13 +98,20 @@ impl Door {
                 store: file.start(key, entropy())?,
                 members: Arc::new(Alone::default()),
                 lease: None,
+                timeline: None,
                 shares: None,
             }),
             Self::Postgres(database) => {
                 let (members, lease) = (database.listening_members(), database.members());
-                let shares = Some(database.shares(fresh_id()));
+                let (timeline, shares) = (Some(database.timeline()), Some(database.shares(fresh_id())));
                 let store = database.start(key, entropy(), Follow::Notify).await?;
-                Ok(Started { store, members: Arc::new(members), lease: Some(Arc::new(lease)), shares })
+                Ok(Started {
+                    store,
+                    members: Arc::new(members),
+                    lease: Some(Arc::new(lease)),
+                    timeline,
+                    shares,
+                })
             }
         }
     }

@@ -10,6 +10,7 @@ use tokio_postgres::{AsyncMessage, Config, Connection, NoTls, Notification};
 
 use super::link::Link;
 use super::open::OpenError;
+use super::timeline::Timeline;
 use super::url::{Address, Tls};
 use crate::StoreError;
 
@@ -76,11 +77,17 @@ impl Purpose {
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
     address: Arc<Address>,
+    timeline: Timeline,
 }
 
 impl Connector {
     pub(super) fn new(address: Address) -> Self {
-        Self { address: Arc::new(address) }
+        Self { address: Arc::new(address), timeline: Timeline::default() }
+    }
+
+    /// The history that every connection must be part of.
+    pub(super) const fn timeline(&self) -> &Timeline {
+        &self.timeline
     }
 
     /// A new connection that nobody else uses.
@@ -119,6 +126,7 @@ impl Connector {
             };
             let link = Link::new(client, driver, warnings, purpose.patience());
             refuse_standby(&link).await?;
+            self.timeline.check(&link).await?;
             Ok(link)
         };
         match tokio::time::timeout(CONNECT_MAX, connecting).await {

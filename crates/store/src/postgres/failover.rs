@@ -3,7 +3,7 @@
 //! An acknowledged write is only as durable as what takes over for the server that acknowledged it.
 
 use super::value::column;
-use super::{OpenError, PostgresDatabase};
+use super::{OpenError, PostgresDatabase, Timeline};
 
 /// What takes over when the server fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,8 @@ const SETTINGS: &str = "SELECT current_setting('synchronous_standby_names'), cur
 
 impl PostgresDatabase {
     /// Compares what was declared with the server's settings and standbys. A server that is not what was declared is
-    /// refused: a failover would lose acknowledged writes, or bring back what was revoked.
+    /// refused: a failover would lose acknowledged writes, or bring back what was revoked. From then on this process is
+    /// part of the server's present [`Timeline`].
     pub async fn check_failover(&self, declared: Failover) -> Result<(), OpenError> {
         let row = self.link.first(SETTINGS, &[]).await?;
         let row = row.ok_or(OpenError::State("the server does not say what its settings are"))?;
@@ -40,9 +41,16 @@ impl PostgresDatabase {
                 "`postgres-failover` is `sync_standby`, but no write waits for a standby: set \
                  synchronous_standby_names, and synchronous_commit to `on`",
             )),
-            Failover::Undeclared | Failover::Nothing | Failover::SyncStandby | Failover::ManagedStorage => {
-                Ok(())
+            // Whoever takes over has every commit that was ever seen, and may not know of timelines at all.
+            Failover::ManagedStorage => Ok(()),
+            Failover::Undeclared | Failover::Nothing | Failover::SyncStandby => {
+                self.connector.timeline().bind(&self.link).await
             }
         }
+    }
+
+    /// The history that this process is part of.
+    pub fn timeline(&self) -> Timeline {
+        self.connector.timeline().clone()
     }
 }

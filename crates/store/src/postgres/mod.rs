@@ -27,6 +27,7 @@ mod shares;
 mod state;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod url;
 mod value;
 mod write_keys;
@@ -49,6 +50,7 @@ pub use self::hints::Follow;
 pub use self::members::PostgresMembers;
 pub use self::open::OpenError;
 pub use self::shares::{LimitShare, LimitShares, LimitUse, PostgresShares};
+pub use self::timeline::Timeline;
 
 use self::audit_log::AuditLog;
 use self::commit::{Transaction, Written};

@@ -21,6 +21,11 @@ pub enum OpenError {
     /// It only repeats what another server says.
     #[error("the database is a read-only standby: name its primary")]
     Standby,
+    /// It was promoted or restored since this process began.
+    #[error(
+        "the database is on another timeline than when this process began: another server took over, or a backup"
+    )]
+    OtherTimeline,
     /// Older than what Keywright is tested with.
     #[error("the database is PostgreSQL {0}, and Keywright needs 15 or newer")]
     TooOld(String),
