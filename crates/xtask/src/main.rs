@@ -7,6 +7,7 @@ mod canary;
 mod chaos;
 mod cluster;
 mod fuzz;
+mod measure;
 mod out;
 mod process;
 mod test;
@@ -54,6 +55,11 @@ enum Command {
         #[arg(long, env = canary::DIR_VARIABLE)]
         canary_dir: Option<PathBuf>,
     },
+    /// Measure what a cluster costs against something bare; prints one line of JSON
+    Measure {
+        #[command(flatten)]
+        arguments: measure::Arguments,
+    },
     /// Search what a test run left behind for every secret it issued
     Canary {
         /// The folder with `secrets` and `artifacts/`
@@ -89,6 +95,7 @@ fn run(command: Command) -> anyhow::Result<Outcome> {
         Command::Tools => test::prepare(&workspace),
         Command::Fuzz { seconds } => fuzz::run(&workspace, seconds),
         Command::Chaos { arguments, canary_dir } => chaos::run(&workspace, &arguments, canary_dir),
+        Command::Measure { arguments } => measure::run(&workspace, &arguments),
         Command::Canary { dir } => canary::run(&dir.unwrap_or_else(|| test::canary_dir(&workspace))),
     }
 }

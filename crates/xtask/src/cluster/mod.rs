@@ -19,7 +19,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 pub(crate) use dice::Dice;
-pub(crate) use node::{Lease, Node};
+pub(crate) use node::{Alone, Lease, Node};
 pub(crate) use postgres::Postgres;
 pub(crate) use proxy::{Flow, Proxy};
 pub(crate) use rest::{Enforced, Reply, Rest, number_of};
@@ -75,6 +75,16 @@ impl Cluster {
     /// Another PostgreSQL is the primary from now on. The proxies are told apart from this.
     pub(crate) fn set_database(&self, database: Arc<Postgres>) {
         *self.database.lock().unwrap_or_else(PoisonError::into_inner) = database;
+    }
+
+    /// Commits that write a row and a log entry of an update's size, of so many clients: how many a second, and how many
+    /// milliseconds each took.
+    pub(crate) async fn bare_commits(
+        &self,
+        clients: usize,
+        time: Duration,
+    ) -> anyhow::Result<(f64, Vec<f64>)> {
+        self.database().bench(self.scratch.path(), clients, time).await
     }
 
     pub(crate) fn scratch(&self) -> &Path {

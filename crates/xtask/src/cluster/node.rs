@@ -14,7 +14,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::Mutex;
 
 use super::process::{self, Account};
-use super::{Postgres, Proxy, Shape};
+use super::{Postgres, Proxy, Rest, Scratch, Shape};
 
 /// How long a node may take until it listens.
 const START_MAX: Duration = Duration::from_mins(1);
@@ -150,6 +150,27 @@ impl Node {
         let lines: Vec<&str> = log.lines().collect();
         let last: Vec<&str> = lines.iter().rev().take(10).rev().copied().collect();
         format!("node {} said last:\n{}", self.index, last.join("\n"))
+    }
+}
+
+/// A server that is alone, on its embedded store.
+pub(crate) struct Alone {
+    pub(crate) address: SocketAddr,
+    pub(crate) rest: Rest,
+    _child: Child,
+}
+
+impl Alone {
+    pub(crate) async fn start(bin: &Path, scratch: &Scratch) -> anyhow::Result<Self> {
+        let root = scratch.fresh_secret("root");
+        let mut command = process::command(&Account::Own, bin);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(scratch.path().join("alone"));
+        command.env("KEYWRIGHT_ROOT_KEY", &root).env("KEYWRIGHT_MASTER_KEY", MASTER_KEY);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let mut lines = BufReader::new(child.stdout.take().context("a server without an output")?).lines();
+        let address = tokio::time::timeout(START_MAX, listening(&mut lines)).await??;
+        tokio::spawn(async move { while matches!(lines.next_line().await, Ok(Some(_))) {} });
+        Ok(Self { address, rest: Rest::new(root)?, _child: child })
     }
 }
 

@@ -20,6 +20,13 @@ const USER: &str = "keywright";
 /// How long a start may take, with the recovery after a kill.
 const START_MAX: Duration = Duration::from_mins(1);
 
+/// As many bytes as a key's row, and as its audit and feed entries.
+const BENCH_TABLES: &str = "CREATE TABLE IF NOT EXISTS bench_row (id bigint PRIMARY KEY, body text NOT NULL); \
+     CREATE TABLE IF NOT EXISTS bench_log (body text NOT NULL)";
+/// One commit: one statement, as short a way as there is.
+const BENCH_SCRIPT: &str = "WITH row AS (INSERT INTO bench_row VALUES (:client_id, repeat('x', 500)) \
+     ON CONFLICT (id) DO UPDATE SET body = excluded.body) INSERT INTO bench_log VALUES (repeat('y', 1500));\n";
+
 /// One server. It listens on loopback only and trusts whoever comes.
 #[derive(Debug)]
 pub(crate) struct Postgres {
@@ -150,6 +157,49 @@ impl Postgres {
         ]);
         psql.args(["--port", &self.port.to_string(), "--username", USER, "--command", statement, "postgres"]);
         process::output_of(&mut psql).await.map(|text| text.trim().to_owned())
+    }
+
+    /// Runs a statement whose answer nobody reads.
+    pub(crate) async fn run_to_nowhere(&self, statement: &str) -> anyhow::Result<()> {
+        let mut psql = self.program("psql");
+        psql.args([
+            "--no-psqlrc",
+            "--quiet",
+            "--set=ON_ERROR_STOP=1",
+            "--output=/dev/null",
+            "--host=127.0.0.1",
+        ]);
+        psql.args(["--port", &self.port.to_string(), "--username", USER, "--command", statement, "postgres"]);
+        process::output_of(&mut psql).await.map(drop)
+    }
+
+    /// Bare commits of a row and a log entry, by `pgbench`: how many a second, and the milliseconds of each.
+    pub(super) async fn bench(
+        &self,
+        scratch: &Path,
+        clients: usize,
+        time: Duration,
+    ) -> anyhow::Result<(f64, Vec<f64>)> {
+        self.query(BENCH_TABLES).await?;
+        let (script, log) = (scratch.join("bench.sql"), scratch.join("bench"));
+        fs::write(&script, BENCH_SCRIPT)?;
+        let mut pgbench = process::command(&Account::Own, self.programs.join("pgbench"));
+        pgbench.args(["--no-vacuum", "--protocol=prepared", "--log", "--host=127.0.0.1", "--username", USER]);
+        pgbench.args(["--port", &self.port.to_string(), "--client", &clients.to_string()]);
+        pgbench.args(["--time", &time.as_secs().max(1).to_string()]);
+        pgbench.arg(format!("--log-prefix={}", log.display())).arg("--file").arg(&script).arg("postgres");
+        let told = process::output_of(pgbench.current_dir(scratch).env("LC_ALL", "C.UTF-8")).await?;
+        let tps = told.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+        let mut took_ms = Vec::new();
+        for entry in fs::read_dir(scratch)?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with("bench.") && entry.path() != script {
+                let log = fs::read_to_string(entry.path())?;
+                let took_us = log.lines().filter_map(|line| line.split(' ').nth(2)?.parse::<f64>().ok());
+                took_ms.extend(took_us.map(|us| us / 1_000.0));
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok((tps.context("pgbench named no rate")?, took_ms))
     }
 
     /// Everything in it as text.

@@ -81,6 +81,11 @@ impl Rest {
         self.asker.set(secret.to_owned()).ok().context("the asker was made before")
     }
 
+    /// The key that [`Self::verify`] asks with.
+    pub(crate) fn asker(&self) -> Option<&str> {
+        self.asker.get().map(String::as_str)
+    }
+
     /// Asks about a secret, as a gateway does.
     pub(crate) async fn verify(
         &self,
