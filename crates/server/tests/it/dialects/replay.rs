@@ -2,8 +2,10 @@
 //!
 //! A file holds comments (`#`), then one exchange after another, each begun by a line `### what it shows`: a request, and
 //! the answer after a line `HTTP/1.1 …`. In a request `{{name}}` stands for what an earlier answer had there; in an answer
-//! `"{{name}}"` keeps what stands there, or must be what was kept before (`"{{#name}}"` says that it is no text). `{{admin}}` is the caller's secret. An answer's
-//! body is compared as JSON; of its headers those that the file has. `{{tc3}}` signs a request as Tencent's clients do.
+//! `"{{name}}"` keeps what stands there, or must be what was kept before (`"{{#name}}"` says that it is no text).
+//! `{{admin}}` is the caller's secret, `{{reader}}` that of one who may only read, `{{role}}` the number of a role. An
+//! answer's body is compared as JSON; of its headers those that the file has. `{{tc3}}` signs a request as Tencent's
+//! clients do.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -108,6 +110,16 @@ async fn replay(wired: &Wired, exchange: &Exchange, kept: &mut Kept, file: &Path
     check(&at, &expected, &reply.json(), kept);
 }
 
+/// What the files name without an answer that had it.
+async fn known(wired: &Wired) -> Kept {
+    let rights = json!({"actions": ["keys.read", "roles.read"], "orgs": ["default"], "keyspaces": ["*"]});
+    let reader = json!({"name": "reader", "kind": "management", "admin": rights, "grantable": []});
+    let reader = wired.app.root("POST", "/v1/keys", reader).await.json()["secret"].clone();
+    let known =
+        [("admin", json!(wired.admin)), ("reader", reader), ("role", wired.role("operator", "get").await)];
+    known.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
 async fn replay_all(dialect: Dialect) {
     let folder = format!("{}/../../fixtures/dialects/{dialect}", env!("CARGO_MANIFEST_DIR"));
     let listed = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
@@ -116,7 +128,7 @@ async fn replay_all(dialect: Dialect) {
     assert!(!files.is_empty(), "{folder} is empty");
     for file in files {
         let wired = Wired::start(dialect).await;
-        let mut kept = Kept::from([("admin".to_owned(), json!(wired.admin))]);
+        let mut kept = known(&wired).await;
         let exchanges = exchanges(&std::fs::read_to_string(&file).unwrap());
         assert!(!exchanges.is_empty(), "{} has no exchange", file.display());
         for exchange in &exchanges {
