@@ -1,6 +1,6 @@
 //! Everything a developer runs: `cargo xtask test`, `tidy`, `tools`, `fuzz`, `chaos`, `canary`.
 //!
-//! It must not know the inside of the service: it starts cargo, Debian's and Python's tools and the built binary, and
+//! It must not know the inside of the service: it starts cargo, Debian's, Python's and Node's tools and the built binary, and
 //! reads files. One module a subcommand; a new one is a line in `Command`, a line in `main` and a file.
 
 mod canary;

@@ -22,6 +22,10 @@ const PACKAGES: &[(&str, &str)] = &[
     ("libfaketime", "nodes whose clocks run too fast or too slow"),
 ];
 
+/// What may have come from elsewhere too: the program that counts, the package that has it, and what needs it.
+const PROGRAMS: &[(&str, &str, &str)] =
+    &[("node", "nodejs", "runs a vendor's own client"), ("npm", "npm", "installs it")];
+
 /// How this machine lets packages be installed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Right {
@@ -36,7 +40,8 @@ pub(super) fn install(root: &Path) -> anyhow::Result<()> {
         say(format_args!("no Debian: make sure that the likes of {} are there", names().join(", ")));
         return Ok(());
     }
-    let missing = missing(&installed(root));
+    let mut missing = missing(&installed(root));
+    missing.extend(missing_programs(|program| says_yes(command(root, program).arg("--version"))));
     if missing.is_empty() {
         say("Debian packages: all there");
         return Ok(());
@@ -52,7 +57,8 @@ pub(super) fn install(root: &Path) -> anyhow::Result<()> {
 }
 
 fn names() -> Vec<&'static str> {
-    PACKAGES.iter().map(|(name, _)| *name).collect()
+    let programs = PROGRAMS.iter().map(|(_, name, _)| *name);
+    PACKAGES.iter().map(|(name, _)| *name).chain(programs).collect()
 }
 
 /// One `name status` a line. dpkg-query exits with 1 when it does not know a package; then it is not installed.
@@ -71,6 +77,10 @@ fn installed(root: &Path) -> String {
 fn missing(installed: &str) -> Vec<(&'static str, &'static str)> {
     let is_there = |name: &str| installed.lines().any(|line| line == format!("{name} installed"));
     PACKAGES.iter().filter(|(name, _)| !is_there(name)).copied().collect()
+}
+
+fn missing_programs(is_there: impl Fn(&str) -> bool) -> impl Iterator<Item = (&'static str, &'static str)> {
+    PROGRAMS.iter().filter(move |(program, ..)| !is_there(program)).map(|(_, name, why)| (*name, *why))
 }
 
 fn right(root: &Path) -> Right {
@@ -118,6 +128,16 @@ mod tests {
         let expected =
             ["python3", "python3-venv", "python3-pip", "redis-server", "nginx-light", "postgresql"];
         assert_eq!(names, [&expected[..], &["libfaketime"]].concat());
+    }
+
+    #[test]
+    fn a_program_is_installed_only_where_none_answers() {
+        let names = |is_there: fn(&str) -> bool| -> Vec<_> {
+            missing_programs(is_there).map(|(name, _)| name).collect()
+        };
+        assert_eq!(names(|_| false), ["nodejs", "npm"]);
+        assert_eq!(names(|program| program == "node"), ["npm"]);
+        assert!(names(|_| true).is_empty());
     }
 
     #[test]

@@ -2,7 +2,9 @@
 //!
 //! A bare Debian 12 with Rust is enough. Plain `cargo test`, so that nothing else must be installed first.
 
+mod clients;
 mod debian;
+mod node;
 mod postgres;
 mod python;
 
@@ -23,8 +25,8 @@ use crate::workspace::Workspace;
 const BIN_VARIABLE: &str = "KEYWRIGHT_TEST_BIN";
 /// PostgreSQL's programs. With it set, a test that finds no PostgreSQL fails.
 const POSTGRES_VARIABLE: &str = "KEYWRIGHT_TEST_POSTGRES";
-/// The Python that has the vendors' own clients.
-const PYTHON_VARIABLE: &str = "KEYWRIGHT_TEST_PYTHON";
+/// A variable of the tests' environment and its value.
+type Variable = (&'static str, PathBuf);
 
 struct Step {
     name: &'static str,
@@ -105,8 +107,7 @@ pub(crate) fn canary_dir(workspace: &Workspace) -> PathBuf {
 pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<Outcome> {
     empty_canary_dir(workspace)?;
     let (tools, took) = timed(|| install(workspace));
-    let python = tools?;
-    let environment = environment(workspace, python)?;
+    let environment = environment(workspace, tools?)?;
     let mut reports = vec![Report { name: "tools", outcome: Outcome::Passed, took }];
     for step in STEPS {
         say(format_args!("\n== {}: {}", step.name, step.command.join(" ")));
@@ -126,31 +127,33 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<Outcome> {
 
 /// Installs what the tests need and prints the environment in which `cargo test` finds it.
 pub(crate) fn prepare(workspace: &Workspace) -> anyhow::Result<Outcome> {
-    let python = install(workspace)?;
+    let clients = install(workspace)?;
     say("For `cargo test` without xtask, after `cargo build --workspace`:");
-    for (name, value) in environment(workspace, python)? {
+    for (name, value) in environment(workspace, clients)? {
         say(format_args!("export {name}='{}'", value.display()));
     }
     Ok(Outcome::Passed)
 }
 
-fn install(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+/// Installs all, and says where the vendors' own clients are.
+fn install(workspace: &Workspace) -> anyhow::Result<Vec<Variable>> {
     say("== tools");
     debian::install(&workspace.root)?;
     fuzz::install(workspace)?;
-    python::install(workspace)
+    clients::install(workspace)
 }
 
-fn environment(workspace: &Workspace, python: PathBuf) -> anyhow::Result<[(&'static str, PathBuf); 4]> {
-    Ok([
+fn environment(workspace: &Workspace, clients: Vec<Variable>) -> anyhow::Result<Vec<Variable>> {
+    let mut environment = vec![
         (BIN_VARIABLE, workspace.target.join("debug").join("keywright")),
-        (PYTHON_VARIABLE, python),
         (POSTGRES_VARIABLE, postgres::programs(&workspace.root)?),
         (canary::DIR_VARIABLE, canary_dir(workspace)),
-    ])
+    ];
+    environment.extend(clients);
+    Ok(environment)
 }
 
-fn run_step(workspace: &Workspace, step: &Step, environment: &[(&str, PathBuf)]) -> anyhow::Result<bool> {
+fn run_step(workspace: &Workspace, step: &Step, environment: &[Variable]) -> anyhow::Result<bool> {
     let (program, arguments) = step.command.split_first().context("a step without a command")?;
     let mut command: Command = command(&workspace.root, program);
     command.args(arguments).envs(environment.iter().map(|(name, value)| (*name, value)));

@@ -1,5 +1,6 @@
 //! The vendors' wires, called as their clients call them, and what the keys may do afterwards.
 
+mod clients;
 mod gjirafa;
 mod gjirafa_input;
 mod onenet;
@@ -10,7 +11,6 @@ mod partoo_list;
 mod partoo_openapi;
 mod replay;
 mod schema;
-mod sdk;
 mod socket;
 mod tencent;
 mod tencent_codes;

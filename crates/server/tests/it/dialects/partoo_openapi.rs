@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 
 use super::Wired;
-use super::sdk::python;
+use super::clients::python;
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/dialects/partoo/openapi.json");
 /// Of each operation in each phase.
@@ -39,6 +39,8 @@ async fn every_answer_is_one_that_the_openapi_document_has() {
          response_headers_conformance",
     );
     command.args(["--header", &format!("x-APIKey:{}", wired.admin), "--generation-database", "none"]);
+    // What Python has compiled shall be kept.
+    command.env_remove("PYTHONDONTWRITEBYTECODE");
     command.current_dir(report.path()).stdin(Stdio::null()).kill_on_drop(true);
     let output = command.output().await.unwrap();
     server.abort();
