@@ -172,11 +172,7 @@ impl Bench {
     }
 
     fn wire(&self, dialect: Dialect, method: &'static str, path: &str, body: &Value) -> Side {
-        let credential = match dialect {
-            Dialect::Onenet => "api-key",
-            Dialect::Gjirafa => "x-api-key",
-            Dialect::Partoo | Dialect::Tencent => "x-apikey",
-        };
+        let credential = dialect.key_header().expect("a wire whose callers send a key");
         Side {
             router: self.app.dialect(dialect),
             method,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use keywright_limiter::RedisUrl;
 use keywright_model::address::IpRange;
+use keywright_server::dialects::Dialect;
 
 use crate::parse::duration::parse_duration;
 
@@ -41,8 +42,6 @@ pub(crate) enum Kind {
     RootKey,
 }
 
-/// The vendors whose wires are served.
-pub(super) const DIALECTS: &[&str] = &["onenet", "gjirafa", "tencent", "partoo"];
 /// The shortest and the longest time that one call may take.
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 const TIMEOUT_MAX: Duration = Duration::from_secs(1);
@@ -133,7 +132,7 @@ pub(crate) fn without_password(text: &str) -> String {
 /// Takes a dialect apart: its name, and the address of its own if it has one.
 pub(crate) fn dialect(text: &str) -> Result<(&str, Option<SocketAddr>), String> {
     let (name, own) = text.split_once('=').map_or((text, None), |(name, own)| (name, Some(own)));
-    one_of(name, DIALECTS)?;
+    one_of(name, Dialect::NAMES)?;
     own.map(address).transpose().map(|own| (name, own))
 }
 

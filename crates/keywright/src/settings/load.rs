@@ -244,7 +244,7 @@ mod tests {
         );
         assert_eq!(found.len(), 4, "{found:?}");
         assert!(found[0].starts_with("keywright.toml:3: listen: must be a text"), "{found:?}");
-        assert!(found[1].starts_with("keywright.toml:2: dialect: must be one of onenet"), "{found:?}");
+        assert!(found[1].starts_with("keywright.toml:2: dialect: must be one of gjirafa"), "{found:?}");
         assert!(found[2].starts_with("keywright.toml:1: max-staleness: "), "{found:?}");
         assert!(found[3].starts_with("KEYWRIGHT_LOG_FORMAT: must be one of text, json"), "{found:?}");
     }

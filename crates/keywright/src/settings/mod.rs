@@ -81,7 +81,7 @@ settings! {
     LISTEN = "listen" Kind::Address, Some("127.0.0.1:7700"), false, Serve, "ADDRESS",
         "Where to listen; port 0 takes a free one. On anything but loopback, TLS or `plaintext-ok` is needed.";
     DIALECT = "dialect" Kind::Dialect, None, false, Serve, "NAME[=ADDRESS]",
-        "A vendor's wire to serve: `onenet`, `gjirafa`, `tencent` or `partoo`, under /dialects/NAME; with an address, at its root. Can be repeated.";
+        "A vendor's wire to serve, such as `onenet` (docs/dialects has one page a vendor), under /dialects/NAME; with an address, at its root. Can be repeated.";
     GATEWAY_PEERS = "gateway-peers" Kind::Network, None, false, Serve, "NETWORK",
         "From where gateways may ask at /gateway/auth: addresses and networks. Without it: this machine only. Can be repeated.";
     TRUSTED_PROXIES = "trusted-proxies" Kind::Network, None, false, Serve, "NETWORK",

@@ -10,7 +10,7 @@ use keywright_model::secret::Entropy;
 use keywright_model::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Dialect, gjirafa, onenet, partoo, tencent};
+use super::Dialect;
 
 /// What the clock says meanwhile.
 pub(super) fn now() -> Timestamp {
@@ -19,12 +19,7 @@ pub(super) fn now() -> Timestamp {
 
 /// Reads bytes as a body of this wire, or as its query where they begin with a question mark.
 pub fn read(dialect: Dialect, input: &[u8]) {
-    match dialect {
-        Dialect::Onenet => onenet::fuzzing::read(input),
-        Dialect::Gjirafa => gjirafa::fuzzing::read(input),
-        Dialect::Tencent => tencent::fuzzing::read(input),
-        Dialect::Partoo => partoo::fuzzing::read(input),
-    }
+    (dialect.vendor().read)(input);
 }
 
 /// What stands behind a question mark.

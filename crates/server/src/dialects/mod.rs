@@ -27,59 +27,78 @@ use crate::ServerState;
 use crate::gateway::readings::Meant;
 use crate::gateway::target::Target;
 
-/// A vendor whose wire can be served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Dialect {
-    /// China Mobile's OneNET: `/keys`.
-    Onenet,
+/// What a vendor's folder says about its wire. Everything else asks here, so that a wire is its folder and its line below.
+struct Vendor {
+    /// In `--dialect`, under `/dialects/`, and as the wire that the audit names.
+    name: &'static str,
+    /// Its calls.
+    router: fn() -> Router<Wire>,
+    /// How often one may call, where the vendor limits it.
+    limit: Option<Limit>,
+    /// The header in which its clients send a key to the product, in lower case.
+    key_header: Option<&'static str>,
+    /// What a call of the product means to it, besides the method on the path.
+    meaning: fn(&Target<'_>) -> Vec<Meant>,
+    /// Reads any bytes as a body of it, or as a query where they begin with a question mark.
+    #[cfg(feature = "fuzzing")]
+    read: fn(&[u8]),
+}
+
+macro_rules! dialects {
+    ($($(#[$doc:meta])* $variant:ident = $folder:ident;)+) => {
+        /// A vendor whose wire can be served.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Dialect {
+            $($(#[$doc])* $variant,)+
+        }
+
+        impl Dialect {
+            /// Every dialect.
+            pub const ALL: [Self; Self::NAMES.len()] = [$(Self::$variant),+];
+
+            /// Their names.
+            pub const NAMES: &[&str] = &[$($folder::VENDOR.name),+];
+
+            const fn vendor(self) -> &'static Vendor {
+                match self {
+                    $(Self::$variant => &$folder::VENDOR,)+
+                }
+            }
+        }
+    };
+}
+
+// One line a dialect, beside its `mod` above. Where a request carries keys in several vendors' headers, the first counts.
+dialects! {
     /// Gjirafa's VP: `/api/organizations/{org}/api-keys`.
-    Gjirafa,
-    /// Tencent Cloud's API Gateway: `/`.
-    Tencent,
+    Gjirafa = gjirafa;
+    /// China Mobile's OneNET: `/keys`.
+    Onenet = onenet;
     /// Partoo: `/v2/api_keys`.
-    Partoo,
+    Partoo = partoo;
+    /// Tencent Cloud's API Gateway: `/`.
+    Tencent = tencent;
 }
 
 /// A name that no dialect has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no such dialect; there are onenet, gjirafa, tencent and partoo")]
+#[error("no such dialect; there are {}", Dialect::NAMES.join(", "))]
 pub struct UnknownDialect;
 
 impl Dialect {
-    /// Every dialect.
-    pub const ALL: [Self; 4] = [Self::Onenet, Self::Gjirafa, Self::Tencent, Self::Partoo];
-
     /// Its name: in `--dialect`, under `/dialects/`, and as the wire that the audit names.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Onenet => onenet::WIRE,
-            Self::Gjirafa => gjirafa::WIRE,
-            Self::Tencent => tencent::WIRE,
-            Self::Partoo => partoo::WIRE,
-        }
+        self.vendor().name
     }
-}
 
-impl Dialect {
     /// The header in which the vendor's clients send a key to the product, in lower case.
-    pub(crate) const fn key_header(self) -> Option<&'static str> {
-        match self {
-            Self::Onenet => Some(onenet::KEY_HEADER),
-            Self::Gjirafa => Some(gjirafa::KEY_HEADER),
-            // A key pair signs.
-            Self::Tencent => None,
-            Self::Partoo => Some(partoo::KEY_HEADER),
-        }
+    pub const fn key_header(self) -> Option<&'static str> {
+        self.vendor().key_header
     }
 
     /// What a call of the product means to the vendor, besides its method on its path: all of it must hold.
     pub(crate) fn meaning(self, call: &Target<'_>) -> Vec<Meant> {
-        match self {
-            Self::Onenet => onenet::meaning(call),
-            Self::Partoo => partoo::meaning(call),
-            // A role's and a key pair's rights are not said by path: what they may do is said with grants.
-            Self::Gjirafa | Self::Tencent => Vec::new(),
-        }
+        (self.vendor().meaning)(call)
     }
 }
 
@@ -112,14 +131,9 @@ type Paced = (u128, &'static str);
 
 /// The calls of a dialect, at `/`: whoever mounts them nests them under `/dialects/<name>` or gives them an address.
 pub fn router(dialect: Dialect, state: ServerState, entropy: Arc<dyn Entropy>) -> Router {
-    let (calls, limit): (Router<Wire>, Option<Limit>) = match dialect {
-        Dialect::Onenet => (onenet::router(), None),
-        Dialect::Gjirafa => (gjirafa::router(), None),
-        Dialect::Tencent => (tencent::router(), Some(tencent::LIMIT)),
-        Dialect::Partoo => (partoo::router(), Some(partoo::LIMIT)),
-    };
+    let Vendor { router, limit, .. } = dialect.vendor();
     let pace = limit.map(|limit| Arc::new(Pace::new(limit)));
-    calls.with_state(Wire { state, entropy, pace })
+    router().with_state(Wire { state, entropy, pace })
 }
 
 #[cfg(test)]

@@ -28,9 +28,6 @@ impl fmt::Display for Conflict {
     }
 }
 
-/// The vendors in the order in which their headers count.
-const VENDORS: [Dialect; 4] = [Dialect::Gjirafa, Dialect::Onenet, Dialect::Partoo, Dialect::Tencent];
-
 /// Finds the credential of a request. An `Authorization` of another scheme is not for us: it may be the upstream's own.
 pub(crate) fn carried<'a>(headers: &[(&'a str, &'a str)]) -> Result<Carried<'a>, Conflict> {
     let once = |name: &str| super::once(headers, name).map_err(|_| Conflict);
@@ -39,7 +36,7 @@ pub(crate) fn carried<'a>(headers: &[(&'a str, &'a str)]) -> Result<Carried<'a>,
         Some(Authorization::Signature) => Carried::Signed,
         Some(Authorization::Other) | None => Carried::Nothing,
     };
-    for vendor in VENDORS {
+    for vendor in Dialect::ALL {
         let Some(secret) = vendor.key_header().map(once).transpose()?.flatten() else { continue };
         found = match found {
             Carried::Nothing => Carried::Secret { secret, vendor: Some(vendor) },

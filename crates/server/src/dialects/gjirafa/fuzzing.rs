@@ -4,7 +4,7 @@ use super::roles::AskedRole;
 use super::{map, wire};
 use crate::dialects::fuzzing::edited;
 
-pub(in crate::dialects) fn read(input: &[u8]) {
+pub(super) fn read(input: &[u8]) {
     match wire::read_create(input) {
         Ok(body) => drop(map::new_key(&body, AskedRole::Unsaid)),
         Err(refusal) => drop(refusal.into_answer()),

@@ -4,7 +4,7 @@ mod create;
 mod delete;
 mod error;
 #[cfg(feature = "fuzzing")]
-pub(super) mod fuzzing;
+mod fuzzing;
 mod list;
 mod map;
 mod roles;
@@ -20,19 +20,31 @@ use keywright_control::Caller;
 use keywright_model::secret::Secret;
 
 use self::error::Refusal;
-use super::Wire;
 use super::exchange::Incoming;
+use super::{Vendor, Wire};
 
 /// Its name.
-pub(super) const WIRE: &str = "gjirafa";
+const WIRE: &str = "gjirafa";
 /// Where clients of the vendor's sibling product put a key.
-pub(super) const KEY_HEADER: &str = "x-api-key";
+const KEY_HEADER: &str = "x-api-key";
+
+/// What is known of it elsewhere.
+pub(super) const VENDOR: Vendor = Vendor {
+    name: WIRE,
+    router,
+    limit: None,
+    key_header: Some(KEY_HEADER),
+    // Which path a role opens is not documented: what it may do is said with grants.
+    meaning: |_| Vec::new(),
+    #[cfg(feature = "fuzzing")]
+    read: fuzzing::read,
+};
 
 /// The organization as the path names it.
 type Organization = Result<Path<String>, PathRejection>;
 
 /// Its calls. One that is not there is refused in the vendor's envelope, too.
-pub(super) fn router() -> Router<Wire> {
+fn router() -> Router<Wire> {
     let unknown = async || Refusal::not_found();
     Router::new()
         .route(

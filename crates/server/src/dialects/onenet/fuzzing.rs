@@ -9,7 +9,7 @@ use super::query::Query;
 use super::{map, wire};
 use crate::dialects::fuzzing::{edited, query};
 
-pub(in crate::dialects) fn read(input: &[u8]) {
+pub(super) fn read(input: &[u8]) {
     if let Some(text) = query(input) {
         let request = Request::builder().uri(format!("/keys?{text}")).body(Body::empty());
         if let Some(query) = request.ok().and_then(|request| Query::read(&request).ok()) {

@@ -11,7 +11,7 @@ use crate::gateway::target::{Target, decoded};
 const NAMED_MAX: usize = 100;
 
 /// Every datastream that a query names.
-pub(in crate::dialects) fn meaning(call: &Target<'_>) -> Vec<Meant> {
+pub(super) fn meaning(call: &Target<'_>) -> Vec<Meant> {
     let segments: Vec<&str> = call.resource.split('/').collect();
     let (device, parameter) = match segments.as_slice() {
         ["devices", device, "datapoints"] => (device, "datastream_id"),

@@ -5,7 +5,7 @@ mod delete;
 mod devices;
 mod error;
 #[cfg(feature = "fuzzing")]
-pub(super) mod fuzzing;
+mod fuzzing;
 mod list;
 mod map;
 mod meaning;
@@ -20,17 +20,28 @@ use keywright_control::{Caller, Error};
 use keywright_model::signing::onenet_token::parse_token;
 
 use self::error::Refusal;
-pub(super) use self::meaning::meaning;
-use super::Wire;
+use self::meaning::meaning;
 use super::exchange::Incoming;
+use super::{Vendor, Wire};
 
 /// Its name.
-pub(super) const WIRE: &str = "onenet";
+const WIRE: &str = "onenet";
 /// Where its clients put a key.
-pub(super) const KEY_HEADER: &str = "api-key";
+const KEY_HEADER: &str = "api-key";
+
+/// What is known of it elsewhere.
+pub(super) const VENDOR: Vendor = Vendor {
+    name: WIRE,
+    router,
+    limit: None,
+    key_header: Some(KEY_HEADER),
+    meaning,
+    #[cfg(feature = "fuzzing")]
+    read: fuzzing::read,
+};
 
 /// Its calls. One that is not there is refused in the vendor's envelope, too.
-pub(super) fn router() -> Router<Wire> {
+fn router() -> Router<Wire> {
     let unknown = async || Refusal::unknown_call();
     Router::new()
         .route("/keys", get(list::answer).post(create::answer))

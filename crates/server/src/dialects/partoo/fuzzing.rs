@@ -6,7 +6,7 @@ use super::seen::Seen;
 use super::{map, query as asked, wire};
 use crate::dialects::fuzzing::{edited, now, query};
 
-pub(in crate::dialects) fn read(input: &[u8]) {
+pub(super) fn read(input: &[u8]) {
     if let Some(uri) = query(input).and_then(|text| format!("/v2/api_keys?{text}").parse::<Uri>().ok()) {
         drop((asked::of_list(&uri), asked::of_read(&uri)));
     }

@@ -7,7 +7,7 @@ use crate::gateway::readings::Meant;
 use crate::gateway::target::Target;
 
 /// The permission for a method on a noun: `PUT /v2/business/{id}` needs `business_edit`.
-pub(in crate::dialects) fn meaning(call: &Target<'_>) -> Vec<Meant> {
+pub(super) fn meaning(call: &Target<'_>) -> Vec<Meant> {
     let mut segments = call.resource.split('/');
     let (Some("v2"), Some(noun)) = (segments.next(), segments.next()) else { return Vec::new() };
     let verb = match call.action.as_str() {

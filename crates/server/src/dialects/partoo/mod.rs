@@ -3,7 +3,7 @@
 mod create;
 mod error;
 #[cfg(feature = "fuzzing")]
-pub(super) mod fuzzing;
+mod fuzzing;
 mod list;
 mod map;
 mod meaning;
@@ -23,21 +23,32 @@ use axum::routing::{get, post};
 use keywright_control::Caller;
 
 use self::error::Refusal;
-pub(super) use self::meaning::meaning;
-use super::Wire;
+use self::meaning::meaning;
 use super::exchange::Incoming;
 use super::pace::Limit;
+use super::{Vendor, Wire};
 
 /// Its name.
-pub(super) const WIRE: &str = "partoo";
+const WIRE: &str = "partoo";
 /// Where its clients put a key, which they spell `x-APIKey`.
-pub(super) const KEY_HEADER: &str = "x-apikey";
+const KEY_HEADER: &str = "x-apikey";
 
 /// How often an organization may call.
-pub(super) const LIMIT: Limit = Limit { requests: 300, window: Duration::from_mins(1) };
+const LIMIT: Limit = Limit { requests: 300, window: Duration::from_mins(1) };
+
+/// What is known of it elsewhere.
+pub(super) const VENDOR: Vendor = Vendor {
+    name: WIRE,
+    router,
+    limit: Some(LIMIT),
+    key_header: Some(KEY_HEADER),
+    meaning,
+    #[cfg(feature = "fuzzing")]
+    read: fuzzing::read,
+};
 
 /// Its calls. One that is not there is refused in the vendor's envelope, too.
-pub(super) fn router() -> Router<Wire> {
+fn router() -> Router<Wire> {
     Router::new()
         .route("/v2/api_keys", get(list::answer).post(create::answer))
         .route("/v2/api_keys/{key_id}", get(read::answer).put(update::answer))

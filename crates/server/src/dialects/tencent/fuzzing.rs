@@ -8,7 +8,7 @@ use super::wire::{Language, failure};
 use super::{list, map};
 use crate::dialects::fuzzing::{Fixed, query};
 
-pub(in crate::dialects) fn read(input: &[u8]) {
+pub(super) fn read(input: &[u8]) {
     let parameters = match query(input) {
         None => Parameters::json(input),
         Some(text) => {

@@ -6,7 +6,7 @@ mod delete;
 mod describe;
 mod error;
 #[cfg(feature = "fuzzing")]
-pub(super) mod fuzzing;
+mod fuzzing;
 mod list;
 mod map;
 mod parameters;
@@ -29,18 +29,31 @@ use self::action::Action;
 use self::error::{Code, Refusal};
 use self::request::Asked;
 use self::wire::Language;
-use super::Wire;
 use super::exchange::Incoming;
 use super::pace::Limit;
+use super::{Vendor, Wire};
 
 /// Its name.
-pub(super) const WIRE: &str = "tencent";
+const WIRE: &str = "tencent";
 
 /// How often a caller may ask for each action.
-pub(super) const LIMIT: Limit = Limit { requests: 20, window: Duration::from_secs(1) };
+const LIMIT: Limit = Limit { requests: 20, window: Duration::from_secs(1) };
+
+/// What is known of it elsewhere.
+pub(super) const VENDOR: Vendor = Vendor {
+    name: WIRE,
+    router,
+    limit: Some(LIMIT),
+    // A key pair signs.
+    key_header: None,
+    // A key pair's rights are not said by path: what it may do is said with grants.
+    meaning: |_| Vec::new(),
+    #[cfg(feature = "fuzzing")]
+    read: fuzzing::read,
+};
 
 /// Its one path, and the vendor's error for every other.
-pub(super) fn router() -> Router<Wire> {
+fn router() -> Router<Wire> {
     Router::new().route("/", any(answer)).fallback(answer)
 }
 

@@ -138,21 +138,8 @@ async fn replay_all(dialect: Dialect) {
 }
 
 #[tokio::test]
-async fn onenet_answers_as_recorded() {
-    replay_all(Dialect::Onenet).await;
-}
-
-#[tokio::test]
-async fn gjirafa_answers_as_recorded() {
-    replay_all(Dialect::Gjirafa).await;
-}
-
-#[tokio::test]
-async fn tencent_answers_as_recorded() {
-    replay_all(Dialect::Tencent).await;
-}
-
-#[tokio::test]
-async fn partoo_answers_as_recorded() {
-    replay_all(Dialect::Partoo).await;
+async fn every_dialect_answers_as_recorded() {
+    for dialect in Dialect::ALL {
+        replay_all(dialect).await;
+    }
 }
