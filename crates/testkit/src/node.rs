@@ -13,7 +13,7 @@ use keywright_model::seal::SealingKey;
 use keywright_model::secret::{Entropy, Secret};
 use keywright_store::audit::AuditKey;
 use keywright_store::sqlite::{SqliteFile, SqliteStore};
-use keywright_store::{Alone, Store};
+use keywright_store::{Alone, Store, Use};
 use keywright_verifier::{Lease, Now, Options, Verifier};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -117,6 +117,14 @@ impl TestNode {
     #[must_use]
     pub fn stalled(self) -> Self {
         Self { follower: None, ..self }
+    }
+
+    /// Writes down which secrets were used, as a serving node does every few seconds.
+    pub async fn flush_uses(&self) {
+        let mut uses = Vec::new();
+        self.verifier
+            .drain_uses(&mut |used| uses.push(Use { key: used.key, secret: used.secret, at: used.at }));
+        self.control.record_uses(&uses).await.expect("uses are written down");
     }
 
     /// Whether the index is still kept current.

@@ -106,6 +106,31 @@ async fn a_key_is_made_updated_and_works_by_its_new_rights() {
 }
 
 #[tokio::test]
+async fn a_key_shows_when_it_was_last_used_and_nothing_before() {
+    let wired = Wired::start(Dialect::Partoo).await;
+    let made = created(&wired).await;
+    let path = format!("/v2/api_keys/{}", made["id"]);
+    let shown = async || {
+        wired.app.node.flush_uses().await;
+        let one = call(&wired, "GET", &path, &Value::Null).await.json();
+        let listed = call(&wired, "GET", "/v2/api_keys", &Value::Null).await.json();
+        assert_eq!(listed["api_keys"][0].get("last_used_at"), one.get("last_used_at"));
+        one.get("last_used_at").cloned()
+    };
+    assert_eq!((made.get("last_used_at"), shown().await), (None, None));
+    let question =
+        |action| json!({"secret": made["api_key"], "action": action, "resource": "a", "ip": "127.0.0.1"});
+    assert_eq!(wired.verified(question("review_edit")).await, "insufficient_permission");
+    assert_eq!(shown().await, None, "what is refused is no use");
+    wired.app.node.clock.advance_seconds(90);
+    assert_eq!(wired.verified(question("business_edit")).await, "allowed");
+    assert_eq!(shown().await, Some(json!("2026-11-22 12:01:30.000000+00")));
+    wired.app.node.clock.advance_seconds(3_600);
+    assert_eq!(wired.verified(question("business_edit")).await, "allowed");
+    assert_eq!(shown().await, Some(json!("2026-11-22 13:01:30.000000+00")));
+}
+
+#[tokio::test]
 async fn a_key_ends_with_its_day() {
     let wired = Wired::start(Dialect::Partoo).await;
     let made = created(&wired).await;
