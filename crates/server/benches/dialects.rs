@@ -50,6 +50,8 @@ struct Side {
 /// The node, its management key and a clock that goes on a second with each call: the vendors' limits are by the clock.
 struct Bench {
     app: TestApp,
+    /// One for all its calls: another would make the same secrets again, which are taken.
+    tencent: Router,
     admin: String,
     seconds: i64,
     number: u64,
@@ -74,7 +76,8 @@ impl Bench {
                 json!({"name": format!("key {key}"), "grants": grants, "access_id": format!("AKIDkey{key}")});
             assert_eq!(app.root("POST", "/v1/keys", body).await.status, 201);
         }
-        Self { app, admin, seconds: START_MS / 1000, number: 0 }
+        let tencent = app.dialect(Dialect::Tencent);
+        Self { app, tencent, admin, seconds: START_MS / 1000, number: 0 }
     }
 
     /// The calls of a turn, made and signed before the clock is read.
@@ -184,9 +187,8 @@ impl Bench {
     }
 
     fn tencent(&self, action: &'static str, body: &Value) -> Side {
-        let router = self.app.dialect(Dialect::Tencent);
         Side {
-            router,
+            router: self.tencent.clone(),
             method: "POST",
             path: "/".to_owned(),
             headers: Vec::new(),
@@ -272,4 +274,34 @@ async fn main() {
     let rotate = bench.rest("POST", format!("{path}/rotate"), &json!({"overlap_seconds": 0}));
     let tencent = bench.tencent("UpdateApiKey", &json!({"AccessKeyId": "AKIDkey0"}));
     bench.pair("Tencent UpdateApiKey", &tencent, &rotate, check).await;
+    creates(&mut bench, check).await;
+}
+
+/// Last, since each leaves a key behind.
+async fn creates(bench: &mut Bench, check: Duration) {
+    let none = Duration::ZERO;
+    let grants = json!([{"effect": "allow", "actions": ["get", "put"], "resources": ["devices/7/**"]}]);
+    let create =
+        bench.rest("POST", "/v1/keys".to_owned(), &json!({"name": "n NNNNNNNNNN", "grants": grants}));
+    let permissions = json!([{"resources": [{"dev_id": "7"}], "access_methods": ["get", "put"]}]);
+    let body = json!({"title": "t NNNNNNNNNN", "permissions": permissions});
+    let onenet = bench.wire(Dialect::Onenet, "POST", "/keys", &body);
+    bench.pair("OneNET POST /keys", &onenet, &create, none).await;
+    let scoped = json!({"name": "n NNNNNNNNNN", "scope": ["projects/p/**"], "grants": []});
+    let create = bench.rest("POST", "/v1/keys".to_owned(), &scoped);
+    let body =
+        json!({"listProjectsId": ["p"], "userApiKey": {"apiName": "g NNNNNNNNNN", "hasExpireTime": false}});
+    let gjirafa = bench.wire(Dialect::Gjirafa, "POST", "/api/organizations/default/api-keys", &body);
+    bench.pair("Gjirafa POST api-keys", &gjirafa, &create, none).await;
+    let grants = json!([{"effect": "allow", "actions": ["business_edit"], "resources": ["**"]}]);
+    let create =
+        bench.rest("POST", "/v1/keys".to_owned(), &json!({"name": "n NNNNNNNNNN", "grants": grants}));
+    let body = json!({"label": "p NNNNNNNNNN", "has_restricted_permissions": true, "permissions": ["business_edit"]});
+    let partoo = bench.wire(Dialect::Partoo, "POST", "/v2/api_keys", &body);
+    bench.pair("Partoo POST /v2/api_keys", &partoo, &create, none).await;
+    // A key with an access id has a secret that is kept, to check signatures with.
+    let signs = json!({"name": "n NNNNNNNNNN", "access_id": "AKIDrNNNNNNNNNN", "grants": []});
+    let create = bench.rest("POST", "/v1/keys".to_owned(), &signs);
+    let tencent = bench.tencent("CreateApiKey", &json!({"SecretName": "t_NNNNNNNNNN"}));
+    bench.pair("Tencent CreateApiKey", &tencent, &create, check).await;
 }
