@@ -194,8 +194,9 @@ impl Postgres {
         for entry in fs::read_dir(scratch)?.flatten() {
             if entry.file_name().to_string_lossy().starts_with("bench.") && entry.path() != script {
                 let log = fs::read_to_string(entry.path())?;
-                let took_us = log.lines().filter_map(|line| line.split(' ').nth(2)?.parse::<f64>().ok());
-                took_ms.extend(took_us.map(|us| us / 1_000.0));
+                // A line's third word is microseconds.
+                let took = log.lines().filter_map(|line| line.split(' ').nth(2)?.parse::<f64>().ok());
+                took_ms.extend(took.map(|us| us / 1_000.0));
                 fs::remove_file(entry.path())?;
             }
         }
