@@ -22,7 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PATIENCE_PER_CHANGE: Duration = Duration::from_micros(20);
 /// How often the rows are read when nobody asks.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often they are read while a write waits: reports may be lost.
+/// How long after a look the next one comes while a write waits, at first and, twice as long each time, at most. Reports
+/// that are heard are sooner, where a store tells of them.
+const LOOK_SOON: Duration = Duration::from_millis(1);
 const LOOK_WAITING: Duration = Duration::from_millis(100);
 /// How many writes are followed until they are enforced; of more, the older ones are let go: what holds up the newest
 /// holds them up too.
@@ -177,9 +179,10 @@ impl Barrier {
             shared.own_index(revision).await;
             return;
         }
+        // Watched before it asks: whoever reads the rows goes on soon only while somebody watches.
+        let mut view = shared.view.subscribe();
         let generation = shared.ask_to_look();
         shared.own_index(revision).await;
-        let mut view = shared.view.subscribe();
         let there =
             |view: &View| view.generation >= generation && view.missing(revision, touched).next().is_none();
         // The view lives as long as this does, so that waiting for it cannot fail.
@@ -217,8 +220,8 @@ impl Barrier {
         if shared.members.is_alone() {
             return Ok((!own).then_some(Missing { verifiers: 1, at_most: None }));
         }
-        let generation = shared.ask_to_look();
         let mut view = shared.view.subscribe();
+        let generation = shared.ask_to_look();
         let late = |_| StoreError::Unavailable("who verifies could not be read in time".into());
         let fresh = view.wait_for(|view| view.generation >= generation);
         let view = tokio::time::timeout(PATIENCE, fresh).await.map_err(late)?;
@@ -239,11 +242,15 @@ impl Barrier {
     pub async fn run(self) {
         let mut reports = self.0.members.reports();
         let mut open = true;
+        let mut soon = LOOK_SOON;
         loop {
-            let pause = if self.0.owed().is_empty() && !self.0.is_watched() { LOOK } else { LOOK_WAITING };
+            let pause = if self.0.owed().is_empty() && !self.0.is_watched() { LOOK } else { soon };
             let heard = tokio::select! {
                 biased;
-                () = self.0.look.notified() => None,
+                () = self.0.look.notified() => {
+                    soon = LOOK_SOON;
+                    None
+                }
                 report = reports.recv(), if open => match report {
                     Ok(report) => report,
                     Err(broadcast::error::RecvError::Lagged(_)) => None,
@@ -252,7 +259,10 @@ impl Barrier {
                         None
                     }
                 },
-                () = tokio::time::sleep(pause) => None,
+                () = tokio::time::sleep(pause) => {
+                    soon = (soon * 2).min(LOOK_WAITING);
+                    None
+                }
             };
             match heard {
                 Some((id, applied)) => self.0.note(id, applied),

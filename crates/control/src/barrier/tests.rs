@@ -178,6 +178,32 @@ async fn a_report_that_is_not_heard_costs_a_look_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_report_that_nobody_hears_is_seen_soon_also_when_the_own_index_is_late() {
+    let rows = [(node(1), member(1, MemberStatus::Live))].into();
+    let rows = Arc::new(Rows {
+        lives: Mutex::new(rows),
+        reports: broadcast::channel(64).0,
+        heard: false,
+        unfenced_at_burial: Mutex::default(),
+    });
+    let members: Arc<dyn Members> = Arc::<Rows>::clone(&rows);
+    let (progress, _) = watch::channel(Revision(1));
+    let barrier = Barrier::new(members, Applied::following(&progress), Arc::new(Paused(Instant::now())));
+    tokio::spawn(barrier.clone().run());
+    let own = Duration::from_millis(5);
+    tokio::spawn(async move {
+        tokio::time::sleep(own).await;
+        progress.send_replace(Revision(2));
+        rows.report(node(1), Revision(2)).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let begun = Instant::now();
+    // It takes nothing away: nobody follows it but this wait.
+    assert!(barrier.wait_for(Revision(2), &EVERYTHING, SECOND).await);
+    assert!(begun.elapsed() <= 3 * own, "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_that_is_lost_is_fenced_after_patience_and_gone_after_its_lease_and_not_before() {
     let World { rows, barrier } = world(live(2), true);
     rows.report(node(2), Revision(2)).await.unwrap();

@@ -1,5 +1,8 @@
 //! The rows of who verifies. Registrations, renewals and fences are as durable as writes, or count as not made; reports
 //! may be lost with the server, since they only say what is so.
+//!
+//! A report tells nobody by `NOTIFY`: PostgreSQL lets one notifying transaction commit at a time, its flush and its wait for
+//! a standby included, so that reports would wait for every write and writes for every report. Whoever waits looks.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,9 +22,7 @@ use super::value::{Id, column, count, count_column, from_json, id_column, to_jso
 use crate::StoreError;
 use crate::members::{Member, MemberStatus, Members, NewMember, Renewal, Report};
 
-/// Where reports are heard; the payload is the life and its revision.
-const APPLIED: &str = "keywright_applied";
-/// Where anything else about members is heard.
+/// Where it is heard that something about members but reports has changed.
 const CHANGED: &str = "keywright_members";
 /// How many reports a slow listener may fall behind before it loses some.
 const REPORTS_MAX: usize = 1_024;
@@ -39,9 +40,7 @@ const HEAD: &str = "SELECT revision FROM head";
 const RENEW: &str = "WITH mine AS (UPDATE members SET renewals = renewals + 1, renewed_at = clock_timestamp() \
      WHERE id = $1 AND status = 'live' RETURNING 1) \
      SELECT (SELECT revision FROM head), (SELECT incarnation FROM installation), EXISTS (SELECT FROM mine)";
-const REPORT: &str = "WITH mine AS (UPDATE members SET applied = $2 \
-     WHERE id = $1 AND applied < $2 AND status <> 'gone' RETURNING 1) \
-     SELECT pg_notify('keywright_applied', $3) FROM mine";
+const REPORT: &str = "UPDATE members SET applied = $2 WHERE id = $1 AND applied < $2 AND status <> 'gone'";
 // A fence that may not be replicated is set again: only a write that waits for the standby proves that it is.
 const FENCE: &str = "WITH fenced AS (UPDATE members SET status = 'fenced', changed_at = clock_timestamp() \
      WHERE id = $1 AND status IN ('live', 'fenced') RETURNING 1) SELECT pg_notify('keywright_members', '') FROM fenced";
@@ -168,23 +167,12 @@ async fn listen(connector: Connector, reports: broadcast::Sender<Report>) {
 
 async fn hear(connector: &Connector, reports: &broadcast::Sender<Report>) -> Result<(), StoreError> {
     let (link, mut notifications) = connector.listen(Purpose::Listen).await?;
-    link.run(&format!("LISTEN {APPLIED}; LISTEN {CHANGED}")).await?;
+    link.run(&format!("LISTEN {CHANGED}")).await?;
     let _heard = reports.send(None);
-    while let Some(notification) = notifications.recv().await {
-        let report =
-            if notification.channel() == APPLIED { parse_report(notification.payload()) } else { None };
-        let _heard = reports.send(report);
+    while notifications.recv().await.is_some() {
+        let _heard = reports.send(None);
     }
     Err(StoreError::Unavailable("the connection ended".into()))
-}
-
-fn report_text(id: NodeId, applied: Revision) -> String {
-    format!("{id} {}", applied.0)
-}
-
-fn parse_report(text: &str) -> Report {
-    let (id, applied) = text.split_once(' ')?;
-    Some((id.parse().ok()?, Revision(applied.parse().ok()?)))
 }
 
 fn member(row: &Row) -> Result<Member, StoreError> {
@@ -247,8 +235,7 @@ impl Members for PostgresMembers {
     }
 
     async fn report(&self, id: NodeId, applied: Revision) -> Result<(), StoreError> {
-        let text = report_text(id, applied);
-        self.reporting.query(REPORT, &[&Id(id.bits()), &count(applied.0), &text]).await.map(|_| ())
+        self.reporting.query(REPORT, &[&Id(id.bits()), &count(applied.0)]).await.map(|_| ())
     }
 
     async fn fence(&self, id: NodeId) -> Result<(), StoreError> {
@@ -269,19 +256,5 @@ impl Members for PostgresMembers {
 
     fn reports(&self) -> broadcast::Receiver<Report> {
         self.reports.subscribe()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_report_reads_back_and_garbage_is_a_look() {
-        let id = NodeId::new(1_700_000_000_000, 7);
-        assert_eq!(parse_report(&report_text(id, Revision(42))), Some((id, Revision(42))));
-        for text in ["", "42", "node_x 42", &format!("{id} x"), &id.to_string()] {
-            assert_eq!(parse_report(text), None, "{text}");
-        }
     }
 }
