@@ -112,6 +112,7 @@ impl Keeper {
             figures: Arc::clone(&figures),
             drift,
             incarnation: None,
+            seen: Revision::default(),
             last: None,
         };
         let named = std::thread::Builder::new().name("keywright-lease".to_owned());
@@ -228,6 +229,8 @@ struct Keeping {
     incarnation: Option<Incarnation>,
     /// The life before this one, until its row is gone.
     last: Option<NodeId>,
+    /// The newest revision that a renewal has told of.
+    seen: Revision,
 }
 
 impl Keeping {
@@ -281,6 +284,12 @@ impl Keeping {
         self.incarnation = self.incarnation.or(loaded);
         if !self.drift_is_small().await {
             return LifeEnd::Told;
+        }
+        // A life that has to catch up holds up writers from when it is live: one that did not apply waits outside.
+        while applied.wait_for(self.seen, RENEWAL_MAX).await.is_err() {
+            if self.phase() != Phase::Keep {
+                return LifeEnd::Told;
+            }
         }
         match self.catch_up(id, &applied).await {
             None => LifeEnd::Again,
@@ -352,6 +361,7 @@ impl Keeping {
             match renewed {
                 Ok(Renewal::Renewed { head, incarnation }) => {
                     let have = applied.revision();
+                    self.seen = self.seen.max(head);
                     self.figures.lag.store(head.0.saturating_sub(have.0), Ordering::Relaxed);
                     if *self.incarnation.get_or_insert(incarnation) != incarnation {
                         tracing::error!("the store holds another life of the data");

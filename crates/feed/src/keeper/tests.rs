@@ -186,6 +186,8 @@ async fn one_that_renews_and_does_not_apply_gives_up_its_lease() {
     store.until(|table| table.told.contains(&"join 2".to_owned())).await;
     tokio::time::sleep(LEASE).await;
     assert!(!store.has_lease(), "not before it has applied what it missed");
+    let went_live = |told: &String| told.starts_with("live 2");
+    assert!(!store.table().told.iter().any(went_live), "until then no writer waits for it");
     applied.send_replace(Revision(8));
     store.until(|table| renewed(table, 2)).await;
 }

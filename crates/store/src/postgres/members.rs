@@ -31,7 +31,8 @@ const RETRY: Duration = Duration::from_millis(200);
 
 const REGISTER: &str = "WITH predecessor AS (UPDATE members SET status = 'gone', changed_at = clock_timestamp() \
      WHERE name = $2 AND status <> 'gone'), \
-     long_gone AS (DELETE FROM members WHERE status = 'gone' AND changed_at < clock_timestamp() - interval '1 day') \
+     long_gone AS (DELETE FROM members WHERE status IN ('gone', 'joining') \
+     AND changed_at < clock_timestamp() - interval '1 day') \
      INSERT INTO members (id, name, scope, status, lease_ms, address, version) \
      VALUES ($1, $2, $3, 'joining', $4, $5, $6)";
 const GO_LIVE: &str = "UPDATE members SET status = 'live', applied = greatest(applied, $2), \
