@@ -7,6 +7,7 @@ pub mod audit;
 mod bookkeeping;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+pub mod copy;
 mod error;
 mod key_row;
 pub mod members;
@@ -200,6 +201,15 @@ pub struct Installation {
     pub root_digest: Option<Digest>,
     /// When the master key was exported last.
     pub master_exported_at: Option<Timestamp>,
+}
+
+/// From which step of the schema to which a database was brought; 0 is an empty one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Migrated {
+    /// What it had.
+    pub from: usize,
+    /// What it has now.
+    pub to: usize,
 }
 
 /// When a key and its secrets were used last. Bookkeeping: takes no revision.

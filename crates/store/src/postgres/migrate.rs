@@ -3,6 +3,8 @@
 
 use super::link::Link;
 use super::open::OpenError;
+use super::value::column;
+use crate::{Migrated, StoreError};
 
 /// Every step, oldest first. `keywright_schema` says how many a database has.
 const MIGRATIONS: &[&str] = &[
@@ -26,9 +28,11 @@ const fn known() -> usize {
 }
 
 /// Brings the schema up to what this program knows.
-pub(super) async fn migrate(link: &Link) -> Result<(), OpenError> {
-    if found(link).await? == Some(known()) {
-        return Ok(());
+pub(super) async fn migrate(link: &Link) -> Result<Migrated, OpenError> {
+    let before = found(link).await?;
+    let migrated = Migrated { from: before.unwrap_or_default(), to: known() };
+    if before == Some(known()) {
+        return Ok(migrated);
     }
     link.run("BEGIN").await?;
     link.run(LOCK_SCHEMA).await?;
@@ -45,7 +49,14 @@ pub(super) async fn migrate(link: &Link) -> Result<(), OpenError> {
     let version = i32::try_from(known()).unwrap_or(i32::MAX);
     link.execute("UPDATE keywright_schema SET version = $1", &[&version]).await?;
     link.commit().await?;
-    Ok(())
+    Ok(migrated)
+}
+
+/// Whether a copy into the database was begun and not finished.
+pub(super) async fn is_half_copied(link: &Link) -> Result<bool, StoreError> {
+    let sql = "SELECT to_regclass(quote_ident(current_schema()) || '.keywright_copy') IS NOT NULL";
+    let row = link.first(sql, &[]).await?;
+    Ok(row.as_ref().map(|row| column(row, 0)).transpose()? == Some(true))
 }
 
 /// How many steps the schema has; `None` when it is not ours yet.

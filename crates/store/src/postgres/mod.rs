@@ -11,6 +11,7 @@ mod audit_verify;
 mod bookkeeping;
 mod commit;
 mod connect;
+mod copy;
 mod error;
 mod failover;
 mod feed;
@@ -45,6 +46,7 @@ use keywright_model::secret::Entropy;
 use keywright_model::time::Timestamp;
 use tokio::sync::broadcast;
 
+pub use self::copy::CopyTarget;
 pub use self::failover::Failover;
 pub use self::hints::Follow;
 pub use self::members::PostgresMembers;
@@ -62,8 +64,8 @@ use self::writer::Writer;
 use crate::audit::{AuditEntry, AuditKey, AuditReport, Chain};
 use crate::{
     AuditQuery, Commit, CommitError, Committed, IdempotentAnswer, Installation, InstallationChange, KeyQuery,
-    LastUsed, Lookup, Noun, NounQuery, Page, QuotaBlock, QuotaSubject, Snapshot, Store, StoreError, Use,
-    WrappedKey,
+    LastUsed, Lookup, Migrated, Noun, NounQuery, Page, QuotaBlock, QuotaSubject, Snapshot, Store, StoreError,
+    Use, WrappedKey,
 };
 
 /// Who made an installation.
@@ -87,6 +89,12 @@ impl PostgresDatabase {
     pub async fn open(url: &str) -> Result<Self, OpenError> {
         let (connector, link) = open::open(url).await?;
         Ok(Self { connector, link })
+    }
+
+    /// Only brings the schema up to this program's.
+    pub async fn migrate(url: &str) -> Result<Migrated, OpenError> {
+        let (_, _, migrated) = open::open_and_migrate(url).await?;
+        Ok(migrated)
     }
 
     /// What the installation is; `None` before [`Self::initialise`].
@@ -129,6 +137,9 @@ impl PostgresDatabase {
         link.run(migrate::LOCK_SCHEMA).await?;
         if bookkeeping::installation(link).await?.is_some() {
             return Ok(FirstStart::AlreadyThere);
+        }
+        if migrate::is_half_copied(link).await? {
+            return Err(OpenError::HalfCopied);
         }
         bookkeeping::write_installation(link, &log.key, installation).await?;
         let head = audit_log::write_head(&log.key, Revision::default(), Chain::default());

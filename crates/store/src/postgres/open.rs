@@ -4,7 +4,7 @@ use super::connect::{Connector, Purpose};
 use super::link::Link;
 use super::migrate;
 use super::url::Address;
-use crate::StoreError;
+use crate::{Migrated, StoreError};
 
 /// The oldest server that is good enough, as it counts its versions.
 const SERVER_MIN: i32 = 150_000;
@@ -55,6 +55,12 @@ pub enum OpenError {
         "the schema {0} of the database holds tables of another program: give Keywright a database of its own"
     )]
     NotOurs(String),
+    /// A copy into it was broken off.
+    #[error(
+        "the database is half a copy of an installation: run `keywright copy` from the same source again to finish it, or \
+         make the database anew (DROP DATABASE, CREATE DATABASE)"
+    )]
+    HalfCopied,
     /// What takes over for the server is not what was declared.
     #[error("{0}")]
     Failover(&'static str),
@@ -68,11 +74,31 @@ pub enum OpenError {
 
 /// Connects, makes sure that the database can be used, and brings its schema up to this program's.
 pub(super) async fn open(url: &str) -> Result<(Connector, Link), OpenError> {
+    let (connector, link, _) = open_and_migrate(url).await?;
+    Ok((connector, link))
+}
+
+/// The same, and says from which step of the schema to which it was brought.
+pub(super) async fn open_and_migrate(url: &str) -> Result<(Connector, Link, Migrated), OpenError> {
+    let (connector, link, migrated) = connect(url).await?;
+    if migrate::is_half_copied(&link).await? {
+        return Err(OpenError::HalfCopied);
+    }
+    Ok((connector, link, migrated))
+}
+
+/// For whoever makes a whole copy of it.
+pub(super) async fn open_even_half_copied(url: &str) -> Result<Link, OpenError> {
+    let (_, link, _) = connect(url).await?;
+    Ok(link)
+}
+
+async fn connect(url: &str) -> Result<(Connector, Link, Migrated), OpenError> {
     let connector = Connector::new(Address::parse(url)?);
     let link = connector.open(Purpose::Schema, None).await?;
     check_server(&link).await?;
-    migrate::migrate(&link).await?;
-    Ok((connector, link))
+    let migrated = migrate::migrate(&link).await?;
+    Ok((connector, link, migrated))
 }
 
 async fn check_server(link: &Link) -> Result<(), OpenError> {

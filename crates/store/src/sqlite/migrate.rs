@@ -3,6 +3,7 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::open::OpenError;
+use crate::Migrated;
 
 /// Every step, oldest first. The database's `user_version` is how many it has.
 const MIGRATIONS: &[&str] = &[
@@ -35,11 +36,12 @@ pub(super) fn check(connection: &Connection) -> Result<usize, OpenError> {
 }
 
 /// Brings the schema up to what this program knows.
-pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
+pub(super) fn migrate(connection: &mut Connection) -> Result<Migrated, OpenError> {
     let found = check(connection)?;
+    let migrated = Migrated { from: found, to: known() };
     let missing = MIGRATIONS.get(found..).unwrap_or_default();
     if missing.is_empty() {
-        return Ok(());
+        return Ok(migrated);
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for step in missing {
@@ -48,7 +50,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", i64::try_from(known()).unwrap_or(i64::MAX))?;
     transaction.commit()?;
-    Ok(())
+    Ok(migrated)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod audit_verify;
 mod backup;
 mod bookkeeping;
 mod commit;
+mod copy;
 mod feed;
 #[cfg(test)]
 mod file_tests;
@@ -57,8 +58,8 @@ use self::writer::{Job, Writer};
 use crate::audit::{AuditEntry, AuditKey, AuditReport, Chain};
 use crate::{
     AuditQuery, Commit, CommitError, Committed, IdempotentAnswer, Installation, InstallationChange, KeyQuery,
-    LastUsed, Lookup, Noun, NounQuery, Page, QuotaBlock, QuotaSubject, Snapshot, Store, StoreError, Use,
-    WrappedKey,
+    LastUsed, Lookup, Migrated, Noun, NounQuery, Page, QuotaBlock, QuotaSubject, Snapshot, Store, StoreError,
+    Use, WrappedKey,
 };
 
 impl From<rusqlite::Error> for StoreError {
@@ -95,11 +96,32 @@ pub struct SqliteFile {
 impl SqliteFile {
     /// Takes a data directory, making it if it is not there, and brings its database up to this program's schema.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
+        Ok(Self::open_and_migrate(directory)?.0)
+    }
+
+    /// The same, for one that is there, and says from which step of the schema to which it was brought.
+    pub fn migrate(directory: &Path) -> Result<Migrated, OpenError> {
+        if !directory.join(DATABASE).exists() {
+            return Err(OpenError::Missing(directory.to_owned()));
+        }
+        Ok(Self::open_and_migrate(directory)?.1)
+    }
+
+    fn open_and_migrate(directory: &Path) -> Result<(Self, Migrated), OpenError> {
         let lock = open::lock_directory(directory)?;
         let path = directory.join(DATABASE);
         let mut connection = open::connect_to_write(&path)?;
-        migrate::migrate(&mut connection)?;
-        Ok(Self { path, connection, lock })
+        let migrated = migrate::migrate(&mut connection)?;
+        Ok((Self { path, connection, lock }, migrated))
+    }
+
+    /// Takes a data directory that is there.
+    pub fn open_existing(directory: &Path) -> Result<Self, OpenError> {
+        if directory.join(DATABASE).exists() {
+            Self::open(directory)
+        } else {
+            Err(OpenError::Missing(directory.to_owned()))
+        }
     }
 
     /// What the installation is; `None` before [`Self::initialise`].
