@@ -76,6 +76,8 @@ async fn run(session: &Session, command: &Command) -> anyhow::Result<Outcome> {
         Command::Serve => node::serve(session).await,
         Command::Backup(args) => node::backup(session, args),
         Command::Restore(args) => node::restore(session, args),
+        Command::Copy(args) => node::copy(session, args).await,
+        Command::Migrate => node::migrate(session).await,
         Command::Doctor => Ok(node::doctor(session).await),
         Command::Root(command) => node::root(session, command).await,
         Command::MasterKey(command) => node::master_key(session, command).await,

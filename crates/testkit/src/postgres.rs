@@ -4,6 +4,7 @@
 //! It ends with the process that started it, however that ends: a small shell watches a pipe that only this process
 //! holds open.
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -62,6 +63,19 @@ pub struct Database {
     pub url: String,
     /// How the superuser does.
     pub admin_url: String,
+}
+
+/// A session of the superuser that stays open, with its transaction and its locks, until it is dropped.
+#[derive(Debug)]
+pub struct Session {
+    child: Child,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _ended = self.child.wait();
+    }
 }
 
 /// The server that all tests of a process share; `None` after saying loudly that they do not run.
@@ -227,10 +241,29 @@ impl Server {
 
     /// Runs SQL in a database as the superuser, each statement by itself, and gives what it printed, unaligned.
     pub fn sql(&self, database: &str, sql: &str) -> String {
+        run(self.psql(database).args(["-c", sql]))
+    }
+
+    /// Runs SQL in a session that stays open: `BEGIN; LOCK TABLE …` holds the lock until the session is dropped.
+    pub fn session(&self, database: &str, sql: &str) -> Session {
+        let mut child =
+            self.psql(database).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("psql starts");
+        let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
+            panic!("its pipes are there");
+        };
+        writeln!(stdin, "{sql};\n\\echo ready").expect("psql reads");
+        let mut said = BufReader::new(stdout).lines().map_while(Result::ok);
+        assert!(said.any(|line| line == "ready"), "{sql}: psql ended");
+        // psql ends with its input.
+        child.stdin = Some(stdin);
+        Session { child }
+    }
+
+    fn psql(&self, database: &str) -> Command {
         let mut psql = Command::new(self.bin.join("psql"));
         psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p"]);
-        psql.arg(self.port.to_string()).args(["-U", ADMIN, "-d", database, "-c", sql]);
-        run(&mut psql)
+        psql.arg(self.port.to_string()).args(["-U", ADMIN, "-d", database]);
+        psql
     }
 }
 

@@ -39,6 +39,26 @@ pub(crate) struct RestoreArgs {
     pub yes: bool,
 }
 
+/// `keywright copy`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The server of the data directory must be stopped, and no server starts on it meanwhile. The database must be empty. Broken off
+at any point, the same command goes on where it was; until it is done no server starts on half a copy. What arrives is another
+life of the data: revisions from before mean nothing there. The data directory is left as it is: never serve from both.
+A password in an argument can be read by every process of the machine: put the URL into KEYWRIGHT_DATABASE.
+
+Example:
+  export KEYWRIGHT_DATABASE='postgres://keywright:…@db.example.org/keywright?sslmode=verify-full'
+  keywright copy --from sqlite:./keywright-data")]
+pub(crate) struct CopyArgs {
+    /// What to copy: `sqlite:DIR`, a data directory. Without it, the one that the settings name.
+    #[arg(long, value_name = "PLACE")]
+    pub from: Option<String>,
+    /// Where to: `postgres://USER@HOST/DATABASE`. Without it, the database that the settings name.
+    #[arg(long, value_name = "URL")]
+    pub to: Option<String>,
+}
+
 /// `keywright root …`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RootCommand {

@@ -90,6 +90,10 @@ pub(crate) enum Command {
     Backup(data::BackupArgs),
     /// Put a backup in place as a new data directory.
     Restore(data::RestoreArgs),
+    /// Copy an installation from a data directory into PostgreSQL, or go on with a copy that was broken off.
+    Copy(data::CopyArgs),
+    /// Bring the database's tables up to this version, without serving.
+    Migrate,
     /// Look for what is wrong with an installation.
     Doctor,
     /// The root key.
@@ -207,7 +211,9 @@ pub(crate) enum ConfigCommand {
 const fn uses(command: &str) -> &'static [UsedBy] {
     match command.as_bytes() {
         b"serve" => &[UsedBy::Data, UsedBy::Serve],
-        b"backup" | b"restore" | b"doctor" | b"root" | b"master-key" => &[UsedBy::Data],
+        b"backup" | b"restore" | b"copy" | b"migrate" | b"doctor" | b"root" | b"master-key" => {
+            &[UsedBy::Data]
+        }
         b"audit" => &[UsedBy::Client, UsedBy::Data],
         b"config" => &[UsedBy::Client, UsedBy::Data, UsedBy::Serve],
         b"completions" | b"help" => &[],

@@ -2,6 +2,7 @@
 
 mod assembled;
 mod backup;
+mod copy;
 mod data;
 mod doctor;
 mod door;
@@ -9,6 +10,7 @@ mod limiter;
 mod logs;
 mod master;
 mod master_key;
+mod migrate;
 mod nodes;
 mod restore;
 mod root;
@@ -17,8 +19,10 @@ mod tasks;
 mod verify_audit;
 
 pub(crate) use backup::backup;
+pub(crate) use copy::copy;
 pub(crate) use doctor::doctor;
 pub(crate) use master_key::master_key;
+pub(crate) use migrate::migrate;
 pub(crate) use nodes::nodes;
 pub(crate) use restore::restore;
 pub(crate) use root::root;

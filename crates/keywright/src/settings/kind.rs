@@ -117,6 +117,14 @@ fn database(text: &str) -> Result<(), String> {
     known.then_some(()).ok_or_else(|| "must be `sqlite` or begin with postgres://".to_owned())
 }
 
+/// Whether a database's URL holds a password.
+pub(crate) fn has_password(text: &str) -> bool {
+    let rest = text.split_once("://").map_or("", |(_, rest)| rest);
+    let (place, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    place.rsplit_once('@').is_some_and(|(who, _)| who.contains(':'))
+        || parameters.split('&').any(|parameter| parameter.starts_with("password="))
+}
+
 /// A database's URL as it may be shown.
 pub(crate) fn without_password(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
@@ -157,6 +165,13 @@ mod tests {
             ("postgresql:///kw", "postgresql:///kw"),
         ] {
             assert_eq!((Kind::Database.check(url), without_password(url).as_str()), (Ok(()), shown));
+        }
+        for (url, has) in [
+            ("postgres://kw:hidden@db/kw", true),
+            ("postgres://db/kw?sslmode=require&password=hidden", true),
+            ("postgres://kw@db:5433/kw?sslmode=require", false),
+        ] {
+            assert_eq!(has_password(url), has, "{url}");
         }
         let refused = Kind::Database.check("mysql://kw:hidden@db/kw").unwrap_err();
         assert!(refused.contains("postgres://") && !refused.contains("hidden"), "{refused}");

@@ -12,7 +12,7 @@ use keywright_limiter::RedisUrl;
 use keywright_model::address::IpRange;
 use zeroize::Zeroizing;
 
-pub(crate) use kind::{Kind, dialect, is_postgres, without_password};
+pub(crate) use kind::{Kind, dialect, has_password, is_postgres, without_password};
 pub(crate) use load::{Sources, load};
 pub(crate) use reference::reference;
 

@@ -17,6 +17,8 @@ mod limiter;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]
+mod moving;
+#[cfg(test)]
 mod nginx;
 #[cfg(test)]
 mod operator;
