@@ -3,6 +3,8 @@
 //! This crate must not know who may do what, what a right means, or HTTP. It keeps facts: a write is a list of
 //! [`Change`]s that is committed whole, together with its audit entries, its feed entry and its idempotent answer.
 
+#[cfg(test)]
+mod alike;
 pub mod audit;
 mod bookkeeping;
 #[cfg(any(test, feature = "contract"))]

@@ -85,6 +85,11 @@ pub async fn another_key_of_an_owner_is_a_conflict(store: Arc<dyn Store>) {
     let revoked = Revocation { at: at(5), by: Actor::Root, reason: None };
     write(&store, vec![of_key(changed(nine, |key| key.revocation = Some(revoked)))]).await.unwrap();
     owns(2).await;
+    // What the commit brings itself is not what it relies on.
+    let mut bringing = commit(vec![of_key(its_key(10))]);
+    bringing.expect = vec![Expect::Owns(owner, 2)];
+    store.commit(bringing).await.unwrap();
+    owns(3).await;
     let nobody = expecting(&store, Expect::Owns(PrincipalId::from_bits(99), 1)).await;
     assert!(matches!(nobody, Err(CommitError::Conflict(_))), "{nobody:?}");
 }

@@ -375,7 +375,11 @@ fn store_feed(asks: &mut Vec<Ask>, planned: &[Planned]) -> Result<(), StoreError
 /// Whether a commit must be alone in its group: what it relies on is asked of the database, which does not know what the
 /// other commits of a group are about to do.
 pub(super) fn is_loner(commit: &Commit) -> bool {
-    let unused = commit.expect.iter().any(|expect| matches!(expect, Expect::Unused(_)));
+    let unused = commit.expect.iter().any(|expect| match expect {
+        Expect::Unused(_) => true,
+        Expect::Owns(owner, _) => state::brings_a_key(commit, *owner),
+        Expect::Version(..) | Expect::Absent(_) | Expect::Root(_) => false,
+    });
     let deletes = commit.changes.iter().any(|change| change.version().is_none());
     unused || deletes
 }

@@ -240,7 +240,7 @@ enum Asked {
     Locked(Vec<NounRef>),
     Calls,
     InUse(NounRef),
-    /// Whether a commit of the group brings the principal a key.
+    /// Whether another commit of the group brings the principal a key.
     Owned(PrincipalId, bool),
     Keys(Vec<KeyId>),
 }
@@ -277,7 +277,9 @@ pub(super) async fn load(link: &Link, commits: &[&Commit], begin: bool) -> Resul
         if let Expect::Owns(owner, _) = expect {
             let sql = "SELECT count(*) FROM keys WHERE owner_id = $1 AND revoked_at IS NULL";
             asks.push(Ask::rows(sql, owned![Id(owner.bits())]));
-            asked.push(Asked::Owned(*owner, commits.iter().any(|commit| brings_a_key(commit, *owner))));
+            // What a commit brings itself is not what it relies on, and such a commit is alone.
+            let others = commits.len() > 1 && commits.iter().any(|commit| brings_a_key(commit, *owner));
+            asked.push(Asked::Owned(*owner, others));
         }
     }
     let mut state = State::default();
@@ -317,7 +319,8 @@ fn ask_locks(asks: &mut Vec<Ask>, asked: &mut Vec<Asked>, commits: &[&Commit]) {
     }
 }
 
-fn brings_a_key(commit: &Commit, owner: PrincipalId) -> bool {
+/// Whether a commit changes a key that belongs to a principal then.
+pub(super) fn brings_a_key(commit: &Commit, owner: PrincipalId) -> bool {
     let of_owner =
         |change: &Change| matches!(change, Change::KeyChanged(key) if key.spec.owner == Some(owner));
     commit.changes.iter().any(of_owner)
