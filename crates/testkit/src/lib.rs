@@ -5,6 +5,7 @@ mod ambient;
 #[cfg(feature = "server")]
 mod app;
 pub mod canary;
+pub mod link;
 mod node;
 pub mod postgres;
 mod watched;

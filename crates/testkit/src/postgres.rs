@@ -6,6 +6,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -108,6 +109,17 @@ fn programs() -> Option<PathBuf> {
 impl Server {
     /// Makes a cluster and starts it with these settings beside the tests' own, such as `max_connections=500`.
     pub fn start(settings: &[&str]) -> Option<Self> {
+        Self::start_with(settings, &[])
+    }
+
+    /// The same, speaking TLS with a certificate and its key, in PEM.
+    pub fn start_with_tls(certificate: &str, key: &str) -> Option<Self> {
+        let settings = ["ssl=on", "ssl_cert_file=../tls.crt", "ssl_key_file=../tls.key"];
+        Self::start_with(&settings, &[("tls.crt", certificate), ("tls.key", key)])
+    }
+
+    /// `files` lie in the folder above its data, for its own user only.
+    fn start_with(settings: &[&str], files: &[(&str, &str)]) -> Option<Self> {
         let bin = programs()?;
         let folder = TempDir::with_prefix("keywright-postgres-").expect("a scratch folder").keep();
         let watch = Command::new("sh")
@@ -129,6 +141,9 @@ impl Server {
             watch,
         };
         server.make_cluster();
+        for (name, text) in files {
+            server.private_file(name, text);
+        }
         server.run();
         server.sql("postgres", &format!("CREATE ROLE {OWNER} LOGIN"));
         Some(server)
@@ -143,6 +158,15 @@ impl Server {
         initdb.arg("-D").arg(self.data());
         initdb.args(["-U", ADMIN, "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]);
         run(&mut initdb);
+    }
+
+    fn private_file(&self, name: &str, text: &str) {
+        let path = self.folder.join(name);
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        file.as_mut().expect("a file is made").write_all(text.as_bytes()).expect("it is written");
+        if nix::unistd::geteuid().is_root() {
+            run(Command::new("chown").arg("postgres").arg(&path));
+        }
     }
 
     fn data(&self) -> PathBuf {

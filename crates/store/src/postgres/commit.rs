@@ -4,13 +4,15 @@
 //! waiting, and it ends with `COMMIT`.
 
 use std::collections::BTreeSet;
+use std::future::Future;
 
 use keywright_model::change::{Batch, Change, NounRef};
 use keywright_model::id::OrgId;
 use keywright_model::revision::Revision;
+use tokio::time::{Instant, timeout_at};
 
 use super::audit_log::{AuditLog, Ends, Proof, ask_ends};
-use super::error::{Failure, Refusal};
+use super::error::{Failure, Refusal, lost};
 use super::link::{Answer, Ask, Link};
 use super::state::{self, Draft, State};
 use super::value::{Id, count, has_nul, owned, sealed_blob, to_json};
@@ -25,9 +27,37 @@ pub(super) enum Transaction {
     Own {
         /// Whether other nodes are told.
         notify: bool,
+        /// How long it may take.
+        bounds: Bounds,
     },
     /// The caller has begun it and commits it.
     Callers,
+}
+
+/// Until when a group's transaction is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// Until `COMMIT` is sent. What is given up before was not written, and never will be.
+    pub(super) prepared: Instant,
+    /// Until it is answered.
+    pub(super) committed: Instant,
+}
+
+impl Transaction {
+    /// Waits for a part of it until a moment that its bounds name.
+    async fn within<T>(
+        self,
+        until: fn(Bounds) -> Instant,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        match self {
+            Self::Callers => work.await,
+            Self::Own { bounds, .. } => match timeout_at(until(bounds), work).await {
+                Ok(done) => done,
+                Err(_) => Err(lost("PostgreSQL did not answer in time")),
+            },
+        }
+    }
 }
 
 /// A commit that will be part of the group.
@@ -67,6 +97,36 @@ pub(super) async fn write(
     commits: &[&Commit],
     transaction: Transaction,
 ) -> Result<Written, Broken> {
+    let prepared = transaction.within(|bounds| bounds.prepared, prepare(link, commits, transaction)).await?;
+    let (mut planned, refused, mut ends) = match prepared {
+        Prepared::Settled(written) => return Ok(written),
+        Prepared::Ready(planned, refused, ends) => (planned, refused, ends),
+    };
+    let entries = ends.link(log, &mut planned).map_err(Failure::Damaged)?;
+    let proof = entries.proof();
+    let mut asks = vec![entries.store()];
+    store_feed(&mut asks, &planned).map_err(Failure::Damaged)?;
+    ends.store(&mut asks, log);
+    if let Transaction::Own { notify, .. } = transaction {
+        if notify && planned.iter().any(|commit| !commit.changes.is_empty()) {
+            let sql = "SELECT pg_notify('keywright_rev', $1::bigint::text)";
+            asks.push(Ask::rows(sql, owned![count(ends.revision.0)]));
+        }
+        asks.push(Ask::run("COMMIT"));
+    }
+    finish(link, &asks, transaction, proof, move || put_together(commits.len(), planned, refused)).await
+}
+
+/// What a group is before the last exchange.
+enum Prepared {
+    /// There is nothing to commit.
+    Settled(Written),
+    /// What is written, what was refused, and the ends of the chains, locked.
+    Ready(Vec<Planned>, Vec<(usize, CommitError)>, Ends),
+}
+
+/// Locks, reads, decides and writes the rows.
+async fn prepare(link: &Link, commits: &[&Commit], transaction: Transaction) -> Result<Prepared, Failure> {
     let own = matches!(transaction, Transaction::Own { .. });
     let mut state = state::load(link, commits, own).await?;
     let plans = plan_all(link, &mut state, commits).await?;
@@ -75,27 +135,16 @@ pub(super) async fn write(
         if own {
             link.run("ROLLBACK").await?;
         }
-        return Ok(Written::Done(put_together(commits.len(), Vec::new(), refused)));
+        return Ok(Prepared::Settled(Written::Done(put_together(commits.len(), Vec::new(), refused))));
     }
     let places: Vec<usize> =
         (0..commits.len()).filter(|at| !refused.iter().any(|(other, _)| other == at)).collect();
-    let mut ends = match send(link, &state, &mut planned).await? {
-        Sent::Through(ends) => ends,
-        Sent::Refused(at, why) => return Ok(Written::Spoiled(places.get(at).copied().unwrap_or(0), why)),
-    };
-    let entries = ends.link(log, &mut planned).map_err(Failure::Damaged)?;
-    let proof = entries.proof();
-    let mut asks = vec![entries.store()];
-    store_feed(&mut asks, &planned).map_err(Failure::Damaged)?;
-    ends.store(&mut asks, log);
-    if let Transaction::Own { notify } = transaction {
-        if notify && planned.iter().any(|commit| !commit.changes.is_empty()) {
-            let sql = "SELECT pg_notify('keywright_rev', $1::bigint::text)";
-            asks.push(Ask::rows(sql, owned![count(ends.revision.0)]));
+    match send(link, &state, &mut planned).await? {
+        Sent::Through(ends) => Ok(Prepared::Ready(planned, refused, ends)),
+        Sent::Refused(at, why) => {
+            Ok(Prepared::Settled(Written::Spoiled(places.get(at).copied().unwrap_or(0), why)))
         }
-        asks.push(Ask::run("COMMIT"));
     }
-    finish(link, &asks, transaction, proof, move || put_together(commits.len(), planned, refused)).await
 }
 
 /// Sends the last statements. Everything in them but `COMMIT` can only fail with the transaction.
@@ -107,7 +156,7 @@ async fn finish(
     outcome: impl FnOnce() -> Vec<Result<Batch, CommitError>>,
 ) -> Result<Written, Broken> {
     let warnings = link.warnings();
-    let answers = link.all(asks).await;
+    let answers = transaction.within(|bounds| bounds.committed, link.all(asks)).await;
     if transaction == Transaction::Callers {
         answers?;
         return Ok(Written::Done(outcome()));

@@ -18,6 +18,8 @@ mod feed;
 mod hints;
 mod keys_page;
 mod link;
+#[cfg(test)]
+mod lost_tests;
 mod members;
 mod migrate;
 mod nouns;
@@ -29,6 +31,8 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod timeline;
+#[cfg(test)]
+mod tls_tests;
 mod url;
 mod value;
 mod write_keys;

@@ -6,6 +6,7 @@
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::Row;
@@ -21,6 +22,9 @@ const CONNECTIONS: usize = 8;
 const LISTS: usize = 4;
 /// How many long reads (a snapshot, an audit) run at once.
 const LONG_READS: usize = 2;
+
+/// How long a caller waits for short reads, whatever goes wrong meanwhile.
+const READ_MAX: Duration = Duration::from_secs(10);
 
 /// Reads that see one moment.
 pub(super) const ONE_MOMENT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -78,6 +82,13 @@ impl Readers {
     /// Runs short reads, all of one moment, in one exchange. A connection that died while nobody used it (the server was
     /// restarted) costs one more.
     pub(super) async fn read(&self, asks: Vec<Ask>) -> Result<Vec<Answer>, StoreError> {
+        match tokio::time::timeout(READ_MAX, self.read_at_last(asks)).await {
+            Ok(read) => read,
+            Err(_) => Err(StoreError::Unavailable("PostgreSQL did not answer in time".into())),
+        }
+    }
+
+    async fn read_at_last(&self, asks: Vec<Ask>) -> Result<Vec<Answer>, StoreError> {
         let several = asks.len() > 1;
         let asks = if several { of_one_moment(asks) } else { asks };
         loop {
@@ -91,10 +102,15 @@ impl Readers {
                     }
                     return Ok(answers);
                 }
-                Err(Failure::Lost(_)) if lent.reused => {}
+                // The others have stood as idle, and are likely as dead.
+                Err(Failure::Lost(_)) if lent.reused => self.leave_idle(),
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    fn leave_idle(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// The rows of one short read.

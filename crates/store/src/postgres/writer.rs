@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use keywright_model::change::Batch;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::audit_log::{AuditLog, Proof, is_written};
-use super::commit::{self, Broken, Transaction, Written, is_loner};
+use super::commit::{self, Bounds, Broken, Transaction, Written, is_loner};
 use super::connect::{Connector, Purpose};
-use super::error::Failure;
+use super::error::{Failure, lost};
 use super::hints::Hints;
 use super::link::Link;
 use crate::{Commit, CommitError, Committed, StoreError};
@@ -24,8 +25,18 @@ const QUEUE_MAX: usize = 1_024;
 const ATTEMPTS_MAX: u32 = 6;
 /// How long to wait between two attempts, times their number.
 const BACK_OFF: Duration = Duration::from_millis(4);
-/// How often, and how long apart, it is tried to find out whether a group was written.
-const LOOKS: (u32, Duration) = (8, Duration::from_millis(500));
+/// How long a caller waits at most, the queue included, until `COMMIT` is sent: what has not come so far was not written.
+const PREPARE_MAX: Duration = Duration::from_secs(5);
+/// How long until it is answered: a standby may be slow.
+const COMMIT_MAX: Duration = Duration::from_secs(8);
+/// How long until the caller is told that nobody knows.
+const WRITE_MAX: Duration = Duration::from_secs(10);
+/// How long it is looked at least, however late it is.
+const LOOK_MIN: Duration = Duration::from_secs(2);
+/// How long to wait between two looks.
+const LOOK_PAUSE: Duration = Duration::from_millis(250);
+/// How long a `ROLLBACK` may take before its connection is left instead.
+const ROLLBACK_MAX: Duration = Duration::from_secs(1);
 
 type Answer = oneshot::Sender<Result<Committed, CommitError>>;
 
@@ -33,6 +44,7 @@ type Answer = oneshot::Sender<Result<Committed, CommitError>>;
 struct Job {
     commit: Commit,
     answer: Answer,
+    since: Instant,
 }
 
 /// The writer's end that callers hold.
@@ -54,7 +66,9 @@ impl Writer {
     pub(super) async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
         let (answer, answered) = oneshot::channel();
         let gone = || StoreError::Unavailable("the writer has stopped".into());
-        self.jobs.send(Job { commit, answer }).await.map_err(|_| gone())?;
+        let job = Job { commit, answer, since: Instant::now() };
+        let queued = timeout(PREPARE_MAX, self.jobs.send(job)).await;
+        queued.map_err(|_| late())?.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
 }
@@ -95,7 +109,9 @@ impl Task {
         let mut alone = Vec::new();
         while !group.is_empty() {
             let commits: Vec<&Commit> = group.iter().map(|job| &job.commit).collect();
-            match self.settle(&commits).await {
+            // The first has waited for the longest.
+            let since = group.first().map_or_else(Instant::now, |job| job.since);
+            match self.settle(&commits, since).await {
                 Outcome::Spoiled(at, _) if group.len() > 1 => {
                     alone.push(group.remove(at.min(group.len() - 1)));
                 }
@@ -114,10 +130,11 @@ impl Task {
         }
     }
 
-    /// Tries a group until it is written, refused, or given up.
-    async fn settle(&mut self, commits: &[&Commit]) -> Outcome {
+    /// Tries a group until it is written, refused, or given up, which it is in a bounded time.
+    async fn settle(&mut self, commits: &[&Commit], since: Instant) -> Outcome {
+        let bounds = Bounds { prepared: since + PREPARE_MAX, committed: since + COMMIT_MAX };
         for attempt in 1.. {
-            let broken = match self.attempt(commits).await {
+            let broken = match self.attempt(commits, bounds).await {
                 Ok(Written::Done(results)) => return Outcome::Done(results),
                 Ok(Written::Spoiled(at, why)) => {
                     self.roll_back().await;
@@ -127,34 +144,48 @@ impl Task {
             };
             let Broken { failure, doubt } = broken;
             if let Some((proof, results)) = doubt {
-                return self.look_up(proof, results, failure).await;
+                return self.look_up(proof, results, failure, since).await;
             }
             let again = match &failure {
                 Failure::Outdated | Failure::Lost(_) => true,
                 Failure::Refused(refusal) => refusal.is_again(),
-                Failure::Damaged(_) | Failure::Doubtful(_) => false,
+                Failure::Damaged(_) => false,
+                Failure::Doubtful(_) => {
+                    self.link = None;
+                    return Outcome::Unknown(failure);
+                }
             };
-            if matches!(&failure, Failure::Refused(refusal) if refusal.is_read_only()) {
-                // It was the primary: the next connection finds the one that is now.
+            // A connection that is lost may be so in the middle of an answer. And what refuses to write was the primary: the
+            // next connection finds the one that is now.
+            let leave = match &failure {
+                Failure::Lost(_) => true,
+                Failure::Refused(refusal) => refusal.is_read_only(),
+                Failure::Outdated | Failure::Damaged(_) | Failure::Doubtful(_) => false,
+            };
+            if leave {
                 self.link = None;
             }
             self.roll_back().await;
-            if !again || attempt >= ATTEMPTS_MAX {
+            if !again || attempt >= ATTEMPTS_MAX || Instant::now() >= bounds.prepared {
                 return Outcome::Failed(failure);
             }
-            tokio::time::sleep(BACK_OFF * attempt).await;
+            sleep(BACK_OFF * attempt).await;
         }
         Outcome::Failed(Failure::Outdated)
     }
 
-    async fn attempt(&mut self, commits: &[&Commit]) -> Result<Written, Broken> {
+    async fn attempt(&mut self, commits: &[&Commit], bounds: Bounds) -> Result<Written, Broken> {
         let link = match self.link.take().filter(|link| !link.is_closed()) {
             Some(link) => link,
-            None => self.connector.connect(Purpose::Statements).await.map_err(Failure::Damaged)?,
+            None => match timeout_at(bounds.prepared, self.connector.connect(Purpose::Statements)).await {
+                Ok(connected) => connected.map_err(Failure::Damaged)?,
+                Err(_) => return Err(lost("PostgreSQL did not answer in time").into()),
+            },
         };
         let link = self.link.insert(link);
         self.hints.committing();
-        let written = commit::write(link, &self.log, commits, Transaction::Own { notify: self.notify }).await;
+        let own = Transaction::Own { notify: self.notify, bounds };
+        let written = commit::write(link, &self.log, commits, own).await;
         if !matches!(written, Ok(Written::Done(_))) {
             self.hints.committed(std::iter::empty());
         }
@@ -164,7 +195,7 @@ impl Task {
     /// Leaves the connection without a transaction, or leaves it.
     async fn roll_back(&mut self) {
         if let Some(link) = self.link.take()
-            && link.run("ROLLBACK").await.is_ok()
+            && timeout(ROLLBACK_MAX, link.run("ROLLBACK")).await.is_ok_and(|done| done.is_ok())
         {
             self.link = Some(link);
         }
@@ -177,23 +208,30 @@ impl Task {
         proof: Proof,
         results: Vec<Result<Batch, CommitError>>,
         failure: Failure,
+        since: Instant,
     ) -> Outcome {
         self.link = None;
         tracing::warn!(error = ?failure, "a commit's outcome is unknown: looking it up");
-        for _ in 0..LOOKS.0 {
-            match self.is_durable(proof).await {
-                Ok(true) => return Outcome::Done(results),
-                Ok(false) => return Outcome::Failed(failure),
-                Err(error) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "the commit could not be looked up"
-                    );
+        let end = (since + WRITE_MAX).max(Instant::now() + LOOK_MIN);
+        let look = async {
+            loop {
+                match self.is_durable(proof).await {
+                    Ok(durable) => return durable,
+                    Err(error) => {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "the commit could not be looked up"
+                        );
+                    }
                 }
+                sleep(LOOK_PAUSE).await;
             }
-            tokio::time::sleep(LOOKS.1).await;
+        };
+        match timeout_at(end, look).await {
+            Ok(true) => Outcome::Done(results),
+            Ok(false) => Outcome::Failed(failure),
+            Err(_) => Outcome::Unknown(failure),
         }
-        Outcome::Unknown(failure)
     }
 
     async fn is_durable(&self, proof: Proof) -> Result<bool, StoreError> {
@@ -237,6 +275,10 @@ impl Task {
             send(job.answer, Err(CommitError::Unknown(reason.as_str().into())));
         }
     }
+}
+
+fn late() -> StoreError {
+    StoreError::Unavailable("too many writes are waiting".into())
 }
 
 /// The commits that go together next.
