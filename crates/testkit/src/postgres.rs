@@ -252,6 +252,15 @@ impl Server {
         self.named(&name)
     }
 
+    /// A database with what another one holds, once nobody is connected to that.
+    pub fn copy(&self, of: &Database) -> Database {
+        let connected = format!("SELECT count(*) FROM pg_stat_activity WHERE datname = '{}'", of.name);
+        self.wait(|server| server.sql("postgres", &connected) == "0");
+        let name = format!("test_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.sql("postgres", &format!("CREATE DATABASE {name} TEMPLATE {} OWNER {OWNER}", of.name));
+        self.named(&name)
+    }
+
     /// A database that somebody else makes.
     pub fn named(&self, name: &str) -> Database {
         let url = |role: &str| format!("postgres://{role}@127.0.0.1:{}/{name}", self.port);

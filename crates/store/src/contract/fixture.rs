@@ -215,6 +215,25 @@ pub async fn world(store: &Arc<dyn Store>) {
     write(store, changes).await.unwrap();
 }
 
+/// Writes a few of everything: entries 1 to 5 are the world, 6 and 7 keys 7 and 8, 8 a reveal, 9 key 7 again; then comes
+/// organization 2.
+pub async fn history(store: &Arc<dyn Store>) {
+    world(store).await;
+    let mut labelled = key(1, 1, 7);
+    labelled.spec.labels.insert("team".to_owned(), "fleet".to_owned());
+    labelled.spec.roles = vec![role(1, 1).id];
+    labelled.spec.owner = Some(principal(1, 1).id);
+    write(store, vec![of_key(labelled)]).await.unwrap();
+    write(store, vec![of_key(key(1, 1, 8))]).await.unwrap();
+    let mut reveal = commit(vec![]);
+    reveal.audit.subject = NounRef::Key(KeyId::from_bits(7));
+    store.commit(reveal).await.unwrap();
+    let renamed =
+        changed(stored_key(store, 7).await.unwrap(), |key| key.spec.description = Some("text".to_owned()));
+    write(store, vec![of_key(renamed)]).await.unwrap();
+    write(store, vec![Change::OrgChanged(org(2))]).await.unwrap();
+}
+
 /// Reads a key back.
 pub async fn stored_key(store: &Arc<dyn Store>, n: u128) -> Option<Key> {
     let mut found = store.nouns(&[NounRef::Key(KeyId::from_bits(n))]).await.unwrap();

@@ -29,6 +29,8 @@ mod rows;
 mod shares;
 mod state;
 #[cfg(test)]
+mod tamper_tests;
+#[cfg(test)]
 mod tests;
 mod timeline;
 #[cfg(test)]

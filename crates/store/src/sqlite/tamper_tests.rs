@@ -1,6 +1,5 @@
 //! What somebody does to the database by SQL, and where the audit finds it.
 
-use keywright_model::change::{Change, NounRef};
 use keywright_model::id::{KeyId, OrgId};
 use rusqlite::Connection;
 
@@ -8,28 +7,12 @@ use super::tests::{SqliteBackend, audit_key};
 use super::{DATABASE, SqliteReader};
 use crate::audit::AuditReport;
 use crate::contract::Backend as _;
-use crate::contract::fixture::{
-    changed, commit, key, of_key, org, principal, role, stored_key, world, write,
-};
+use crate::contract::fixture::{history, principal, role};
 
-/// A database with a few of everything: entries 1 to 5 are the world, 6 and 7 keys 7 and 8, 8 a reveal, 9 key 7 again.
+/// A database with a few of everything.
 async fn written() -> SqliteBackend {
     let backend = SqliteBackend::new();
-    let store = backend.open().await;
-    world(&store).await;
-    let mut labelled = key(1, 1, 7);
-    labelled.spec.labels.insert("team".to_owned(), "fleet".to_owned());
-    labelled.spec.roles = vec![role(1, 1).id];
-    labelled.spec.owner = Some(principal(1, 1).id);
-    write(&store, vec![of_key(labelled)]).await.unwrap();
-    write(&store, vec![of_key(key(1, 1, 8))]).await.unwrap();
-    let mut reveal = commit(vec![]);
-    reveal.audit.subject = NounRef::Key(KeyId::from_bits(7));
-    store.commit(reveal).await.unwrap();
-    let renamed =
-        changed(stored_key(&store, 7).await.unwrap(), |key| key.spec.description = Some("text".to_owned()));
-    write(&store, vec![of_key(renamed)]).await.unwrap();
-    write(&store, vec![Change::OrgChanged(org(2))]).await.unwrap();
+    history(&backend.open().await).await;
     backend
 }
 
