@@ -85,6 +85,11 @@ pub enum Error {
     /// The store cannot be reached or cannot write. Nothing was written.
     #[error("the store is unavailable")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store went away while it was writing: nobody knows whether it was done.
+    #[error(
+        "the write may have been made: look before making it again, or repeat it with the same Idempotency-Key"
+    )]
+    OutcomeUnknown(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A defect of ours, or a damaged row. The log has the source.
     #[error("internal error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -130,7 +135,7 @@ impl From<CommitError> for Error {
                 code: "numbers_exhausted",
                 detail: "the organization has used up its numbers",
             },
-            CommitError::Unknown(source) => Self::Unavailable(source),
+            CommitError::Unknown(source) => Self::OutcomeUnknown(source),
             CommitError::Store(source) => source.into(),
         }
     }

@@ -23,6 +23,8 @@ mod nginx;
 #[cfg(test)]
 mod operator;
 #[cfg(test)]
+mod postgres;
+#[cfg(test)]
 mod settings;
 #[cfg(test)]
 mod startup;

@@ -1,13 +1,13 @@
 //! An installation moves into PostgreSQL: killed again and again on the way, gone on with, and then compared in everything
 //! that can be read.
 
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use keywright_testkit::postgres::{Database, Server, shared};
 use serde_json::{Value, json};
 
 use super::api::{Api, body, text};
-use super::installation::{Installation, Ran, eventually};
+use super::installation::{Installation, eventually};
 
 /// At whose first row the copy is killed. `SHARE` lets it read and not write.
 const KILLED_AT: [&str; 7] = ["keyring", "orgs", "principals", "keys", "secrets", "audit", "head"];
@@ -74,18 +74,6 @@ async fn readable(api: &Api) -> Vec<Value> {
         all.push(page);
     }
     all
-}
-
-impl Installation {
-    fn on(&self, database: &Database, arguments: &[&str]) -> Command {
-        let mut command = self.command(arguments);
-        command.env("KEYWRIGHT_DATABASE", &database.url);
-        command
-    }
-
-    async fn run_on(&self, database: &Database, arguments: &[&str]) -> Ran {
-        self.run_with(self.on(database, arguments), "").await
-    }
 }
 
 /// How many connections of ours wait for a lock in a database.

@@ -198,7 +198,7 @@ pub(super) fn settled<T>(answer: Answer<T>) -> Result<Done<T>, Failed> {
 
 /// Logs what the vendor's answer will not say.
 pub(super) fn log(wire: &'static str, error: &Error) {
-    if let Error::Internal(source) | Error::Unavailable(source) = error {
+    if let Error::Internal(source) | Error::Unavailable(source) | Error::OutcomeUnknown(source) = error {
         tracing::error!(wire, error = %error, source = %source, "a dialect's call failed");
     }
 }

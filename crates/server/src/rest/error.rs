@@ -46,6 +46,11 @@ impl From<Error> for Problem {
                 log(&*source, "the store is unavailable");
                 Self::new(STORE_UNAVAILABLE).retry_after(1)
             }
+            Error::OutcomeUnknown(source) => {
+                log(&*source, "nobody knows whether a write was made");
+                // No `Retry-After`: whoever makes it again without an `Idempotency-Key` may make it twice.
+                Self::new(STORE_UNAVAILABLE).detail(words).extension("outcome", "unknown".into())
+            }
             Error::Internal(source) => {
                 log(&*source, "a call failed inside");
                 Self::new(INTERNAL)

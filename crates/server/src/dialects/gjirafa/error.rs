@@ -124,6 +124,7 @@ impl From<Error> for Refusal {
             Error::Conflict
             | Error::IdempotencyMismatch
             | Error::IdempotencyInProgress
+            | Error::OutcomeUnknown(_)
             | Error::Internal(_) => Self::internal(),
         }
     }

@@ -126,6 +126,7 @@ impl From<Error> for Refusal {
             Error::Conflict
             | Error::IdempotencyMismatch
             | Error::IdempotencyInProgress
+            | Error::OutcomeUnknown(_)
             | Error::Unavailable(_)
             | Error::Internal(_) => Self::internal(),
         }

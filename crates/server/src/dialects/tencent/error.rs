@@ -228,7 +228,9 @@ impl From<Error> for Refusal {
             Error::IdempotencyMismatch | Error::IdempotencyInProgress | Error::Throttled { .. } => {
                 Code::RequestLimitExceeded.into()
             }
-            Error::Conflict | Error::Unavailable(_) | Error::Internal(_) => Code::OssException.into(),
+            Error::Conflict | Error::Unavailable(_) | Error::OutcomeUnknown(_) | Error::Internal(_) => {
+                Code::OssException.into()
+            }
         }
     }
 }
