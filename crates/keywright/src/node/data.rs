@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use keywright_control::{Vault, bootstrap};
 use keywright_model::secret::{Entropy, Secret};
 use keywright_store::Installation;
-use keywright_store::audit::AuditKey;
+use keywright_store::audit::{AuditKey, AuditReport, Progress};
 use keywright_store::sqlite::SqliteReader;
 
 use super::door::{self, Door, Made, Started};
@@ -108,6 +108,12 @@ impl Data {
                  it to put it in force"
             ),
         }
+    }
+
+    /// Compares the whole audit with itself, with the rows and with the feed.
+    pub(super) async fn verify_audit(self, progress: Progress<'_>) -> anyhow::Result<AuditReport> {
+        let audit_key = AuditKey::new(&self.vault.audit_key());
+        self.door.verify_audit(audit_key, progress).await
     }
 
     /// Starts the store; the rest stays usable.

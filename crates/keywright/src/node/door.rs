@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use keywright_control::bootstrap::FirstStart;
-use keywright_store::audit::AuditKey;
+use keywright_store::audit::{AuditKey, AuditReport, Progress};
 use keywright_store::postgres::{self, Failover, Follow, PostgresDatabase, PostgresShares, Timeline};
 use keywright_store::sqlite::SqliteFile;
 use keywright_store::{Alone, Installation, Members, Store, WrappedKey};
@@ -87,6 +87,21 @@ impl Door {
                     postgres::FirstStart::Made => Ok(Made::Here),
                     postgres::FirstStart::AlreadyThere => Ok(Made::Elsewhere),
                 }
+            }
+        }
+    }
+
+    /// Compares the whole audit with itself, with the rows and with the feed. `progress` hears how far it is.
+    pub(super) async fn verify_audit(
+        self,
+        key: AuditKey,
+        progress: Progress<'_>,
+    ) -> anyhow::Result<AuditReport> {
+        match self {
+            Self::Sqlite(file) => Ok(file.start(key, entropy())?.audit_verify().await?),
+            Self::Postgres(database) => {
+                let store = database.start(key, entropy(), Follow::Notify).await?;
+                Ok(store.audit_verify_with(progress).await?)
             }
         }
     }

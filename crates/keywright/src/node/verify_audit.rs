@@ -17,8 +17,8 @@ pub(crate) async fn verify_audit(session: &Session) -> anyhow::Result<Outcome> {
         let key = reading.audit_key(&session.settings)?;
         reading.reader.audit_verify(&key, &mut |done, all| progress.of_at(done, all))?
     } else {
-        let (started, ..) = Data::open(&session.settings).await?.start().await?;
-        started.store.audit_verify().await?
+        let data = Data::open(&session.settings).await?;
+        data.verify_audit(&mut |done, all| progress.of_at(done, all)).await?
     };
     drop(progress);
     Ok(tell(session, &report))
