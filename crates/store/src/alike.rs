@@ -117,7 +117,7 @@ fn step() -> impl Strategy<Value = Step> {
     let rely = prop_oneof![
         4 => (noun(), select(vec![0, 0, 0, 1])).prop_map(|(noun, more)| Rely::Version(noun, more)),
         1 => noun().prop_map(Rely::Absent),
-        1 => noun().prop_map(Rely::Unused),
+        4 => noun().prop_map(Rely::Unused),
         1 => (1..=FEW, 0_u64..3).prop_map(|(n, keys)| Rely::Owns(n, keys)),
         1 => any::<bool>().prop_map(Rely::Root),
     ];

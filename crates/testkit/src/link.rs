@@ -13,6 +13,8 @@ use crate::postgres::Database;
 const CHUNK_BYTES: usize = 64 * 1024;
 /// As it is sent, and as the server says that it is done.
 const COMMIT: &[u8] = b"COMMIT\0";
+/// Said at the start by connections that commit all the time, and no noun: leases, and shares of limits.
+const OF_MEMBERS: &[u8] = b"keywright members\0";
 
 /// What passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,16 +84,19 @@ async fn accept(listener: TcpListener, target: SocketAddr, passing: watch::Sende
 /// Ends, and with it both connections, when either side has ended.
 async fn relay(client: TcpStream, target: SocketAddr, passing: watch::Sender<Passing>) {
     let Ok(server) = TcpStream::connect(target).await else { return };
+    let mut hello = [0; 1_024];
+    let hello = client.peek(&mut hello).await.ok().and_then(|read| hello.get(..read)).unwrap_or_default();
+    let writes_nouns = !contains(hello, OF_MEMBERS);
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
         () = pump(from_client, to_server, &passing, |passing| match passing {
-            Passing::NoCommit => Some(Passing::All),
+            Passing::NoCommit if writes_nouns => Some(Passing::All),
             _ => None,
         }) => {}
         () = pump(from_server, to_client, &passing, |passing| match passing {
-            Passing::NoAnswerToCommit => Some(Passing::All),
-            Passing::NoAnswerToCommitThenNothing => Some(Passing::Nothing),
+            Passing::NoAnswerToCommit if writes_nouns => Some(Passing::All),
+            Passing::NoAnswerToCommitThenNothing if writes_nouns => Some(Passing::Nothing),
             _ => None,
         }) => {}
     }
@@ -102,7 +107,7 @@ async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     passing: &watch::Sender<Passing>,
-    ends: fn(Passing) -> Option<Passing>,
+    ends: impl Fn(Passing) -> Option<Passing>,
 ) {
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
@@ -114,7 +119,7 @@ async fn pump(
         };
         let Some(piece) = chunk.get(..read).filter(|piece| !piece.is_empty()) else { return };
         if let Some(next) = ends(now)
-            && piece.windows(COMMIT.len()).any(|bytes| bytes == COMMIT)
+            && contains(piece, COMMIT)
         {
             passing.send_replace(next);
             return;
@@ -123,4 +128,8 @@ async fn pump(
             return;
         }
     }
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
 }
