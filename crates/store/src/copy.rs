@@ -120,6 +120,14 @@ async fn copy_by(
     let [revision, entries] = [1, 2].map(|at| stamp.head.get(at).and_then(Cell::count).unwrap_or_default());
     let copied = Copied { begun, rows, revision: Revision(revision), entries, incarnation };
     if begun == Begun::Whole {
+        // What is in no audit may have changed since: quotas, last uses, the keyring.
+        let mut steps = Steps { done: 0, all: rows, progress };
+        for table in TABLES {
+            let same = compare(step, table, source, target, &mut steps).await;
+            same.map_err(
+                |error| if matches!(error, CopyError::Differs(_)) { CopyError::Occupied } else { error },
+            )?;
+        }
         return Ok(copied);
     }
     // Each row goes over, and is then read back.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use keywright_model::change::{Change, NounRef};
+use keywright_model::digest::Digest;
 use keywright_model::id::{KeyId, OrgId, SecretId};
+use keywright_model::time::Timestamp;
 use keywright_testkit::postgres::{Database, Server, shared};
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -17,7 +19,7 @@ use crate::contract::fixture::{
 };
 use crate::postgres::{FirstStart, Follow, PostgresDatabase};
 use crate::sqlite::DATABASE;
-use crate::{IdempotentWrite, QuotaSubject, Store, Use};
+use crate::{IdempotentWrite, InstallationChange, QuotaSubject, Store, Use};
 
 const COPY: Incarnation = Incarnation(77);
 
@@ -173,6 +175,23 @@ async fn a_copy_broken_off_at_each_step_and_gone_on_with_is_whole() {
     let next = after.commit(commit(vec![of_key(key(1, 1, 500))])).await.unwrap();
     let Some(Change::KeyChanged(made)) = next.batch.changes.first() else { panic!("{next:?}") };
     assert_eq!(made.number, 10);
+}
+
+#[tokio::test]
+async fn a_copy_of_a_source_that_has_changed_since_is_no_copy_of_it_also_where_no_audit_says_so() {
+    let Some((_, database)) = database() else { return };
+    let folder = filled().await;
+    copied(&taken(&folder).await, &database).await.unwrap();
+    for change in [
+        InstallationChange::Root(Some(Digest([0x5a; 32]))),
+        InstallationChange::MasterExported(Timestamp::from_unix_ms(77)),
+    ] {
+        let source = taken(&folder).await.start(audit_key(), Arc::new(Counting::default())).unwrap();
+        source.reconfigure(change).await.unwrap();
+        drop(source);
+        let again = copied(&taken(&folder).await, &database).await;
+        assert!(matches!(again, Err(CopyError::Occupied)), "{again:?}");
+    }
 }
 
 #[tokio::test]

@@ -72,7 +72,10 @@ impl CopyTarget {
     async fn prepare(&self, stamp: &Stamp, incarnation: i64) -> Result<(Begun, i64), CopyError> {
         let source = to_bits(stamp.incarnation);
         if let Some(installation) = self.rows_after(INSTALLATION, None, 1).await?.pop() {
-            let same = self.rows_after(HEAD, None, 1).await?.pop().as_ref() == Some(&stamp.head);
+            // Its life is its own, and its MAC vouches for that life.
+            let but_its_life = |row: &Row| [0, 2, 3, 4].map(|at| row.get(at).cloned());
+            let same = self.rows_after(HEAD, None, 1).await?.pop().as_ref() == Some(&stamp.head)
+                && but_its_life(&installation) == but_its_life(&stamp.installation);
             return match installation.get(1) {
                 Some(Cell::Count(own)) if same => Ok((Begun::Whole, *own)),
                 _ => Err(CopyError::Occupied),

@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
 /// Whoever changes the schema or makes the installation holds this, so that of two first starts one waits.
 pub(super) const LOCK_SCHEMA: &str = "SELECT pg_advisory_xact_lock(1262836055, 1)";
 /// Whoever sweeps holds this; the others leave it to it.
+/// (Copies hold 3, exchanges of shares 4.)
 pub(super) const TRY_LOCK_SWEEP: &str = "SELECT pg_try_advisory_xact_lock(1262836055, 2)";
 
 /// Marks a schema as ours.
