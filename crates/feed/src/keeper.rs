@@ -151,6 +151,17 @@ impl Keeper {
         });
     }
 
+    /// Ends the lease at once, then says so: this process answers nothing any more, and no writer waits for it. A store that
+    /// cannot be told is waited for a moment only.
+    pub async fn give_up(&self) {
+        self.phase.send_replace(Phase::Leave);
+        let mut ended = self.ended.clone();
+        let said = tokio::time::timeout(2 * CALL_TIMEOUT, ended.wait_for(Option::is_some)).await;
+        if said.is_err() {
+            tracing::warn!("could not say in time that this life is over");
+        }
+    }
+
     /// Ends the lease, then says so: no writer waits for this node any more. Call it when nothing is answered any more.
     pub async fn leave(mut self) {
         self.phase.send_replace(Phase::Leave);
@@ -290,6 +301,8 @@ impl Keeping {
             if self.phase() != Phase::Keep {
                 return LifeEnd::Told;
             }
+            // The index may follow no more, and then answers at once.
+            self.pause(RETRY).await;
         }
         match self.catch_up(id, &applied).await {
             None => LifeEnd::Again,
@@ -345,6 +358,7 @@ impl Keeping {
             if self.phase() != Phase::Keep {
                 return None;
             }
+            self.pause(RETRY).await;
         }
         Some(())
     }

@@ -137,6 +137,13 @@ impl Node {
         }
     }
 
+    /// Ends the lease at once and says so, for a process that is of no use any more.
+    pub(super) async fn give_up(&self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.give_up().await;
+        }
+    }
+
     /// Nothing is answered any more: ends the lease and says so, so that no write waits for this node.
     pub(super) async fn leave(self) {
         if let Some(keeper) = self.keeper {

@@ -35,6 +35,7 @@ pub(super) async fn run(node: Arc<Node>, stop: impl Future<Output = ()>) -> anyh
         if let Some(reason) = node.cannot_go_on() {
             // Without it no write would ever be enforced again: a supervisor's restart is better.
             tracing::error!(reason, "stopping");
+            node.give_up().await;
             bail!(reason);
         }
     }

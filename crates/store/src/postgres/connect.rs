@@ -85,6 +85,11 @@ impl Connector {
         Self { address: Arc::new(address), timeline: Timeline::default() }
     }
 
+    /// The same database, whatever its history is.
+    pub(super) fn of_any_timeline(&self) -> Self {
+        Self { address: Arc::clone(&self.address), timeline: Timeline::default() }
+    }
+
     /// The history that every connection must be part of.
     pub(super) const fn timeline(&self) -> &Timeline {
         &self.timeline

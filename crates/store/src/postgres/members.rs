@@ -87,19 +87,53 @@ impl Lane {
         result
     }
 
+    /// From before a call until it is [`Self::done`]: a call that nobody waits for any more takes its connection with it, so
+    /// that nothing piles up behind it.
+    pub(super) const fn calling(&self) -> Calling<'_> {
+        Calling { lane: self, answered: false }
+    }
+
     async fn query(&self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
         let link = self.link().await?;
-        self.done(link.query(sql, params).await.map_err(StoreError::from)).await
+        let calling = self.calling();
+        let answer = link.query(sql, params).await.map_err(StoreError::from);
+        calling.answered();
+        self.done(answer).await
     }
 
     /// A statement that changes something. One that the server may not have replicated counts as failed.
     async fn durable(&self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>, StoreError> {
         let link = self.link().await?;
         let before = link.warnings();
+        let calling = self.calling();
         let done = link.query(sql, params).await.map_err(StoreError::from);
+        calling.answered();
         let warned =
             || Err(StoreError::Unavailable("the server warned that it may not be replicated".into()));
         self.done(if link.warnings() == before { done } else { warned() }).await
+    }
+}
+
+/// A call that is under way on a lane.
+pub(super) struct Calling<'l> {
+    lane: &'l Lane,
+    answered: bool,
+}
+
+impl Calling<'_> {
+    /// An answer came, or an error.
+    pub(super) fn answered(mut self) {
+        self.answered = true;
+    }
+}
+
+impl Drop for Calling<'_> {
+    fn drop(&mut self) {
+        if !self.answered
+            && let Ok(mut kept) = self.lane.link.try_lock()
+        {
+            *kept = None;
+        }
     }
 }
 
@@ -108,6 +142,8 @@ impl Lane {
 pub struct PostgresMembers {
     rows: Lane,
     reporting: Lane,
+    /// That a life is over is true in every history of the data: said also to a server that took over.
+    graves: Lane,
     reports: broadcast::Sender<Report>,
     listener: Option<JoinHandle<()>>,
 }
@@ -117,6 +153,7 @@ impl PostgresMembers {
         Self {
             rows: Lane::new(connector, ""),
             reporting: Lane::new(connector, "SET synchronous_commit = off"),
+            graves: Lane::new(&connector.of_any_timeline(), ""),
             reports: broadcast::channel(REPORTS_MAX).0,
             listener: None,
         }
@@ -244,7 +281,7 @@ impl Members for PostgresMembers {
     }
 
     async fn bury(&self, id: NodeId) -> Result<bool, StoreError> {
-        self.rows.durable(BURY, &[&Id(id.bits())]).await.map(|rows| !rows.is_empty())
+        self.graves.durable(BURY, &[&Id(id.bits())]).await.map(|rows| !rows.is_empty())
     }
 
     async fn bury_fenced(&self, id: NodeId) -> Result<bool, StoreError> {

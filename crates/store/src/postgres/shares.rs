@@ -19,7 +19,7 @@ const NODE_LIVE_SECONDS: f64 = 5.0;
 const SWEEP_EVERY: u32 = 16;
 
 /// Held by every exchange, together with the others: a sweep takes it alone.
-const LOCK: &str = "SELECT pg_advisory_xact_lock_shared(1262836055, 3)";
+const LOCK: &str = "SELECT pg_advisory_xact_lock_shared(1262836055, 4)";
 const SEEN: &str = "INSERT INTO limit_nodes VALUES ($1, clock_timestamp()) \
      ON CONFLICT (node) DO UPDATE SET seen_at = excluded.seen_at";
 // Both in the order of names, so that of two exchanges one waits for the other and never both.
@@ -40,7 +40,7 @@ const DIVIDE: &str = "WITH others AS (SELECT name, sum(granted) AS granted, sum(
      SELECT name, granted, others_demand FROM mine";
 const LIVE: &str =
     "SELECT count(*) FROM limit_nodes WHERE seen_at > clock_timestamp() - $1 * interval '1 second'";
-const SWEEP: &str = "WITH alone AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(1262836055, 3) AS held), \
+const SWEEP: &str = "WITH alone AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(1262836055, 4) AS held), \
      shares AS (DELETE FROM limit_shares USING alone WHERE held AND held_until < clock_timestamp()), \
      nodes AS (DELETE FROM limit_nodes USING alone \
      WHERE held AND seen_at < clock_timestamp() - interval '1 minute') \
@@ -105,7 +105,9 @@ impl PostgresShares {
         most: u32,
     ) -> Result<LimitShares, StoreError> {
         let link = self.lane.link().await?;
+        let calling = self.lane.calling();
         let exchanged = link.all(&self.asks(uses, hold, most)).await.map_err(StoreError::from);
+        calling.answered();
         let rows: Vec<Row> = self.lane.done(exchanged).await?.into_iter().flat_map(Answer::rows).collect();
         let (live, divided) = rows
             .split_first()
