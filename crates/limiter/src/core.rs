@@ -10,7 +10,7 @@ use crate::entry::{Asked, Entry};
 use crate::figures::Figures;
 use crate::port::{Granted, Shares, Usage, Wish, name_of};
 use crate::rate::WHOLE;
-use crate::{METERS_MAX, Policy, SHARED_MAX, WAITING_MAX, WISHES_MAX};
+use crate::{METERS_MAX, Policy, SHARED_MAX, USES_MAX, WAITING_MAX, WISHES_MAX};
 
 /// How long a refusal is believed: units may be given back, and limits edited.
 const REFUSAL_BELIEVED_US: u64 = 1_000_000;
@@ -216,17 +216,28 @@ impl Core {
 
     /// What to tell the store: how much of each limit was used in a stretch of time, and what share is wished for.
     pub(crate) fn usage(&mut self, stretch_us: u64) -> Exchanging {
-        let mut exchanging = Exchanging::default();
+        let mut used = Vec::new();
         for (meter, entry) in &mut self.entries {
             let demand = entry.demand(stretch_us);
             if demand == 0 && entry.leased == 0 {
                 continue;
             }
             let wish = fair(demand, entry.others_demand);
-            exchanging.usage.push(Usage { name: name_of(meter), demand, wish });
-            exchanging.meters.push(meter.clone());
+            // Invariant: a share is let go of here before the store gives it to another, whether or not its answer comes.
+            entry.leased = entry.leased.min(wish);
+            used.push((meter, demand, wish));
         }
-        exchanging
+        if used.len() > USES_MAX {
+            used.select_nth_unstable_by_key(USES_MAX, |(_, demand, _)| std::cmp::Reverse(*demand));
+            used.truncate(USES_MAX);
+        }
+        let usage = used.iter().map(|(meter, demand, wish)| Usage {
+            name: name_of(meter),
+            demand: *demand,
+            wish: *wish,
+        });
+        let usage = usage.collect();
+        Exchanging { usage, meters: used.into_iter().map(|(meter, ..)| meter.clone()).collect() }
     }
 
     /// Takes over the shares that the store gave, which count from when they were asked for.

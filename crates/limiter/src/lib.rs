@@ -64,6 +64,8 @@ pub const SHARE_HELD: Duration = Duration::from_secs(3);
 pub const SHARED_MAX: u32 = 500_000;
 /// How many limits one call to a server asks for.
 pub const WISHES_MAX: usize = 256;
+/// How many limits one exchange with the store is about: of more, those that are used most.
+pub const USES_MAX: usize = 4_096;
 /// How many limits a node remembers at once; calls with more are refused for a second.
 pub const METERS_MAX: usize = 262_144;
 /// How many calls may wait for one limit.

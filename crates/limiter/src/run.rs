@@ -19,6 +19,9 @@ const HEARTBEAT_US: u64 = 1_000_000;
 /// How often a server that was out of reach is tried.
 const PROBE_US: u64 = 500_000;
 
+/// How often it is looked whether the first answer has come.
+const LOOK: Duration = Duration::from_millis(2);
+
 /// Nanoseconds since boot, on a clock that never steps.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
@@ -107,6 +110,17 @@ impl Limiter {
             // An end without an answer is one too: the question is asked again.
             let _ = answer.await;
         }
+    }
+
+    /// Waits until what gives has answered once, but not for longer: until then a node knows nothing of the others.
+    pub async fn first_answer(&self, most: Duration) {
+        let answered = async {
+            while !self.shared.core().is_reached() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        // The policy is in force where nothing comes.
+        let _ = timeout(most, answered).await;
     }
 
     pub(crate) fn figures_in(&self) -> &Figures {

@@ -18,6 +18,9 @@ use keywright_verifier::{AllowanceNeed, Verifier};
 use crate::ambient::{boot_ns, random_name};
 use crate::settings::{LIMITER, LIMITER_TIMEOUT, LIMITER_UNAVAILABLE, Settings};
 
+/// How long a start waits for the first exchange: before it a node would use half of every limit.
+const FIRST_EXCHANGE_MAX: Duration = Duration::from_secs(5);
+
 #[derive(Debug)]
 struct Behind(Limiter);
 
@@ -38,7 +41,7 @@ pub(super) fn is_set(settings: &Settings) -> bool {
 
 /// Starts sharing limits with other nodes: by the server that is set, which need not be there yet, else by the shares of
 /// the store, where it has any.
-pub(super) fn start(
+pub(super) async fn start(
     settings: &Settings,
     verifier: &Arc<Verifier>,
     incarnation: Incarnation,
@@ -66,7 +69,11 @@ pub(super) fn start(
         (None, None) => return Ok(None),
     };
     let (verifier, clock) = (Arc::clone(verifier), Arc::new(boot_ns));
+    let divides = matches!(source, Source::Store(_));
     let limiter = Limiter::start(Parts { verifier, source, policy, timeout, clock });
+    if divides {
+        limiter.first_answer(FIRST_EXCHANGE_MAX).await;
+    }
     Ok(Some(Arc::new(Behind(limiter))))
 }
 

@@ -53,7 +53,7 @@ pub(crate) async fn serve(session: &Session) -> anyhow::Result<Outcome> {
     let parts = Node::start(settings, started, vault, bound.main.address()).await?;
     let mut boot = [0; 8];
     SystemEntropy.fill(&mut boot);
-    let limiter = limiter::start(settings, &parts.verifier, installation.incarnation, shares)?;
+    let limiter = limiter::start(settings, &parts.verifier, installation.incarnation, shares).await?;
     let server = keywright_server::Parts {
         control: parts.control.clone(),
         verifier: Arc::clone(&parts.verifier),

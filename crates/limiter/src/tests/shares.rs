@@ -75,7 +75,20 @@ proptest! {
             let place = which % nodes.len();
             match what {
                 0 => { let clock = nodes[place].clock(now_us); nodes[place].core.tick(clock); }
-                1 | 2 => exchange(&mut nodes, place, &mut store, now_us, 0),
+                1 => exchange(&mut nodes, place, &mut store, now_us, 0),
+                // The store has taken it, and its answer is lost, or comes after others have taken theirs.
+                2 => {
+                    let exchanging = nodes[place].core.usage(1_000_000);
+                    let shares = store.exchange(place, count, &exchanging.usage, now_us);
+                    let (asked, other) = (nodes[place].clock(now_us), (place + 1) % nodes.len());
+                    if other != place {
+                        exchange(&mut nodes, other, &mut store, now_us, 0);
+                    }
+                    if wait % 2 == 0 {
+                        let clock = nodes[place].clock(now_us);
+                        nodes[place].core.shared(&exchanging, &shares, asked + COUNTS_US, clock);
+                    }
+                }
                 3 => nodes[place].core.failed(&Batch::default()),
                 _ => {
                     let cost = (cost * largest).div_ceil(1_000).min(max);
