@@ -72,7 +72,8 @@ impl Control {
         let raw = self.raw_secret(keyspace, rotation.custom.clone(), &rotation.secret)?;
         let now = self.clock.now();
         let mut after = before.next(caller, now);
-        let end = now.plus_seconds(rotation.overlap_seconds);
+        // From the moment of the change, which a clock that was ahead may have set: an overlap is never over before it.
+        let end = after.meta.updated_at.plus_seconds(rotation.overlap_seconds);
         for older in &mut after.secrets {
             older.expires_at = Some(older.expires_at.map_or(end, |at| at.min(end)));
         }
