@@ -65,7 +65,7 @@ fn purge(key: &Key, now: Timestamp) -> Commit {
     let subject = NounRef::Key(key.id);
     Commit {
         expect: vec![Expect::Version(subject, key.meta.version)],
-        changes: vec![Change::KeyPurged(key.org, key.id)],
+        changes: vec![Change::KeyPurged(key.org, key.keyspace, key.id)],
         audit: AuditContext {
             at: now,
             actor: Actor::System,

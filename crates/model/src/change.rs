@@ -36,8 +36,8 @@ pub enum Change {
     PlanDeleted(OrgId, PlanId),
     /// A key was made or changed; a deleted one is still there, with `deleted_at`.
     KeyChanged(Arc<Key>),
-    /// A deleted key's record is gone for good.
-    KeyPurged(OrgId, KeyId),
+    /// A deleted key's record is gone for good. Its keyspace says whose followers hear of it.
+    KeyPurged(OrgId, KeyspaceId, KeyId),
 }
 
 /// Names one noun of any kind.
@@ -85,7 +85,7 @@ impl Change {
             Self::PlanChanged(plan) => NounRef::Plan(plan.id),
             Self::PlanDeleted(_, id) => NounRef::Plan(*id),
             Self::KeyChanged(key) => NounRef::Key(key.id),
-            Self::KeyPurged(_, id) => NounRef::Key(*id),
+            Self::KeyPurged(_, _, id) => NounRef::Key(*id),
         }
     }
 
@@ -103,7 +103,7 @@ impl Change {
             | Self::PrincipalDeleted(org, _)
             | Self::RoleDeleted(org, _)
             | Self::PlanDeleted(org, _)
-            | Self::KeyPurged(org, _) => *org,
+            | Self::KeyPurged(org, ..) => *org,
         }
     }
 

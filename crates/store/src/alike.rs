@@ -207,7 +207,7 @@ fn next_meta(stored: Option<&Noun>, moment: i64, by: u8) -> Meta {
 async fn change(both: &Both, what: &What, by: u8) -> Change {
     let one = OrgId::from_bits(1);
     match what {
-        What::PurgedKey(n) => Change::KeyPurged(one, KeyId::from_bits(*n)),
+        What::PurgedKey(n) => Change::KeyPurged(one, KeyspaceId::from_bits(1), KeyId::from_bits(*n)),
         What::Org(n, false) => Change::OrgDeleted(OrgId::from_bits(*n)),
         What::Keyspace(n, false) => Change::KeyspaceDeleted(one, KeyspaceId::from_bits(*n)),
         What::Role(n, false, _) => Change::RoleDeleted(one, RoleId::from_bits(*n)),

@@ -118,7 +118,7 @@ impl Applying<'_> {
                 Arc::make_mut(&mut self.next.directory.plans).set(place, None);
             }
             Change::KeyChanged(key) => self.key(key),
-            Change::KeyPurged(_, id) => self.purge(*id),
+            Change::KeyPurged(_, _, id) => self.purge(*id),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keywright_model::change::{Change, NounRef};
-use keywright_model::id::{KeyId, OrgId};
+use keywright_model::id::{KeyId, KeyspaceId, OrgId};
 use keywright_model::noun::Actor;
 use keywright_model::revision::{Revision, Version};
 use keywright_model::seal::Sealed;
@@ -69,7 +69,12 @@ pub async fn numbers_count_per_organization_and_are_never_reused(store: Arc<dyn 
     write(&store, vec![Change::OrgChanged(org(2)), Change::KeyspaceChanged(keyspace(2, 2))]).await.unwrap();
     write(&store, vec![of_key(key(1, 1, 1)), of_key(key(1, 1, 2))]).await.unwrap();
     write(&store, vec![of_key(key(2, 2, 3))]).await.unwrap();
-    write(&store, vec![Change::KeyPurged(OrgId::from_bits(1), KeyId::from_bits(2))]).await.unwrap();
+    write(
+        &store,
+        vec![Change::KeyPurged(OrgId::from_bits(1), KeyspaceId::from_bits(1), KeyId::from_bits(2))],
+    )
+    .await
+    .unwrap();
     write(&store, vec![of_key(key(1, 1, 4)), Change::RoleChanged(role(1, 2))]).await.unwrap();
     let mut numbers = Vec::new();
     for n in [1, 3, 4] {
@@ -252,7 +257,7 @@ pub async fn a_purged_key_is_gone_with_its_secrets(store: Arc<dyn Store>) {
     named.external_id = Some("theirs".to_owned());
     named.spec.labels.insert("team".to_owned(), "fleet".to_owned());
     write(&store, vec![of_key(named.clone())]).await.unwrap();
-    let purged = Change::KeyPurged(OrgId::from_bits(1), KeyId::from_bits(7));
+    let purged = Change::KeyPurged(OrgId::from_bits(1), KeyspaceId::from_bits(1), KeyId::from_bits(7));
     write(&store, vec![purged.clone()]).await.unwrap();
     assert_eq!(stored_key(&store, 7).await, None);
     let digest = secret(7).material.unwrap().digest.unwrap();

@@ -123,7 +123,7 @@ pub async fn what_is_referred_to_cannot_go(store: Arc<dyn Store>) {
         let refused = write(&store, vec![deletion.clone()]).await;
         assert!(matches!(refused, Err(CommitError::InUse(named)) if named == noun), "{refused:?}");
     }
-    write(&store, vec![Change::KeyPurged(one, KeyId::from_bits(7))]).await.unwrap();
+    write(&store, vec![Change::KeyPurged(one, KeyspaceId::from_bits(1), KeyId::from_bits(7))]).await.unwrap();
     for deletion in &deletions {
         if !matches!(deletion, Change::OrgDeleted(_)) {
             expecting(&store, Expect::Unused(deletion.noun())).await.unwrap();

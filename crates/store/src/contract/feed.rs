@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use keywright_model::change::{Change, NounRef};
-use keywright_model::id::{KeyId, OrgId};
+use keywright_model::id::{KeyId, KeyspaceId, OrgId};
 use keywright_model::revision::Revision;
 
 use super::fixture::{
@@ -96,7 +96,12 @@ pub async fn a_snapshot_is_the_replay_of_the_feed(store: Arc<dyn Store>) {
         });
     });
     write(&store, vec![of_key(revoked)]).await.unwrap();
-    write(&store, vec![Change::KeyPurged(OrgId::from_bits(1), KeyId::from_bits(9))]).await.unwrap();
+    write(
+        &store,
+        vec![Change::KeyPurged(OrgId::from_bits(1), KeyspaceId::from_bits(1), KeyId::from_bits(9))],
+    )
+    .await
+    .unwrap();
     let Snapshot { incarnation, revision, changes } = store.snapshot().await.unwrap();
     assert_eq!((incarnation, revision), (installation().incarnation, Revision(4)));
     let feed = store.batches_after(Revision(0), 100).await.unwrap().unwrap();

@@ -80,7 +80,7 @@ pub(super) fn write(draft: &mut Draft<'_>, change: &mut Change, ops: &mut Vec<Op
         Change::RoleChanged(role) => write_role(draft, Arc::make_mut(role), ops)?,
         Change::PrincipalChanged(principal) => write_principal(draft, principal, ops)?,
         Change::KeyChanged(key) => return write_keys::write(draft, Arc::make_mut(key), ops),
-        Change::KeyPurged(_, key) => {
+        Change::KeyPurged(_, _, key) => {
             draft.set_key(*key, None);
             delete(draft, noun, ops)?;
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use keywright_model::change::{Change, NounRef};
-use keywright_model::id::{KeyId, OrgId, PlanId, PrincipalId, RoleId};
+use keywright_model::id::{KeyId, KeyspaceId, OrgId, PlanId, PrincipalId, RoleId};
 use keywright_model::key::Key;
 use keywright_model::revision::Revision;
 use proptest::prelude::*;
@@ -66,7 +66,7 @@ fn change(step: &Step, known: &BTreeMap<NounRef, Change>) -> Change {
             new.deleted_at = hidden.then(|| at(3));
             of_key(new)
         }
-        Step::Purge(n) => Change::KeyPurged(one, KeyId::from_bits(*n)),
+        Step::Purge(n) => Change::KeyPurged(one, KeyspaceId::from_bits(1), KeyId::from_bits(*n)),
         Step::Role(true) => Change::RoleChanged(role(1, 2)),
         Step::Role(false) => Change::RoleDeleted(one, RoleId::from_bits(2)),
         Step::Owner { there: true, role } => {

@@ -21,7 +21,7 @@ pub(super) fn write(connection: &Connection, change: &mut Change) -> Result<(), 
         Change::RoleChanged(role) => write_role(connection, std::sync::Arc::make_mut(role)),
         Change::PlanChanged(plan) => write_plan(connection, plan),
         Change::KeyChanged(key) => write_keys::write(connection, std::sync::Arc::make_mut(key)),
-        Change::KeyPurged(_, id) => write_keys::purge(connection, *id),
+        Change::KeyPurged(_, _, id) => write_keys::purge(connection, *id),
         Change::OrgDeleted(_)
         | Change::KeyspaceDeleted(..)
         | Change::PrincipalDeleted(..)

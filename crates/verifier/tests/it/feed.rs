@@ -72,7 +72,7 @@ impl Nouns {
             Step::Own(n) => edit(&mut self.keys, n, &|key| key.spec.owner = Some(PrincipalId::from_bits(1))),
             Step::Purge(n) => {
                 self.keys.remove(&n);
-                Change::KeyPurged(ORG, KeyId::from_bits(n))
+                Change::KeyPurged(ORG, KEYSPACE, KeyId::from_bits(n))
             }
             Step::Owner(enabled) => {
                 self.owner = Some(enabled);

@@ -114,7 +114,7 @@ fn a_deleted_key_is_revoked_until_it_is_purged_and_then_unknown() {
     verifier.apply(&batch(2, vec![key_with(1, |key| key.deleted_at = Some(at(1)))])).unwrap();
     assert_eq!(ask(&verifier, &secret_of(1, 1), &plain(), now(0)).denial, Some(Denial::Revoked));
     verifier
-        .apply(&batch(3, vec![Change::KeyPurged(ORG, keywright_model::id::KeyId::from_bits(1))]))
+        .apply(&batch(3, vec![Change::KeyPurged(ORG, KEYSPACE, keywright_model::id::KeyId::from_bits(1))]))
         .unwrap();
     assert_eq!(ask(&verifier, &secret_of(1, 1), &plain(), now(0)).denial, Some(Denial::NotFound));
 }
