@@ -12,6 +12,7 @@ pub mod denial;
 pub mod digest;
 pub mod document;
 pub mod fault;
+pub mod feed;
 pub mod grant;
 pub mod id;
 pub mod key;

@@ -99,6 +99,19 @@ impl FromStr for RevisionToken {
     }
 }
 
+impl Serialize for RevisionToken {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for RevisionToken {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +120,8 @@ mod tests {
     fn a_token_reads_back_and_garbage_does_not() {
         let token = RevisionToken { incarnation: Incarnation(u64::MAX - 3), revision: Revision(42) };
         assert_eq!(token.to_string().parse(), Ok(token));
+        let json = serde_json::to_string(&token).unwrap();
+        assert_eq!(serde_json::from_str::<RevisionToken>(&json).unwrap(), token);
         for text in ["", "42", "AAAA", "????????????????????????"] {
             assert_eq!(text.parse::<RevisionToken>(), Err(RevisionTokenError), "{text}");
         }
