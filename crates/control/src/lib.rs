@@ -10,6 +10,7 @@ mod caller;
 mod clock;
 mod deferred;
 mod error;
+pub mod feed;
 mod housekeeping;
 pub mod keys;
 mod lookup;
@@ -79,6 +80,8 @@ pub struct Inner {
     /// Held by the one write that is run again after others came in between; see [`mod@write`].
     contended: tokio::sync::Mutex<()>,
     argon2: deferred::Workers,
+    /// One place for each snapshot that is being told to a follower.
+    snapshots: Arc<tokio::sync::Semaphore>,
 }
 
 impl Control {
@@ -99,6 +102,7 @@ impl Control {
             moments: reads::Moments::default(),
             contended: tokio::sync::Mutex::new(()),
             argon2,
+            snapshots: Arc::new(tokio::sync::Semaphore::new(feed::SNAPSHOTS_MAX)),
         }))
     }
 

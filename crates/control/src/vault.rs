@@ -192,6 +192,21 @@ impl Vault {
         std::str::from_utf8(&plain).ok().map(Secret::new)
     }
 
+    /// What a follower finds a secret by: its hash under the follower's own key. `None` for a custom secret, which no fast
+    /// hash may stand for, and for one that was let go.
+    pub fn digest_under(&self, own: &Pepper, key: &Key, secret: &KeySecret) -> Option<Digest> {
+        let material = secret.material.as_ref()?;
+        material.digest?;
+        let sealed = &material.hash_sealed;
+        let data_key = self.ring_key(&data_purpose(key.keyspace), sealed.key_version)?;
+        let (scope, id) = (key.keyspace.to_string(), secret.id.to_string());
+        let (purpose, key_version) = (Purpose::SecretHash, sealed.key_version);
+        let plain =
+            data_key.open(&SealContext { purpose, scope: &scope, id: &id, key_version }, sealed).ok()?;
+        let hash: [u8; 32] = plain.as_slice().try_into().ok()?;
+        Some(own.digest(&SecretHash::from_bytes(hash)))
+    }
+
     /// Seals a secret for the replay of the call that made it.
     pub fn seal_replay(&self, scope: &[u8; 32], secret: &Secret) -> Option<Sealed> {
         let (key_version, key) = self.newest(REPLAY)?;

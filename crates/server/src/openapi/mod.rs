@@ -1,5 +1,6 @@
 //! The OpenAPI 3.1 document, made from the table of routes: what is served is what is described.
 
+mod feed;
 mod schemas;
 mod shapes;
 
@@ -154,7 +155,11 @@ fn request_body(route: &Route) -> Option<Value> {
 
 fn responses(route: &Route) -> Value {
     let mut responses = Map::new();
-    let content = |schema: &str| json!({"application/json": {"schema": reference(schema)}});
+    let content = |schema: &str| {
+        let media =
+            Map::from_iter([(feed::media_type(schema).to_owned(), json!({"schema": reference(schema)}))]);
+        Value::Object(media)
+    };
     let mut success = json!({"description": "Done."});
     if let Value::Object(success) = &mut success {
         if !route.reply.is_empty() {

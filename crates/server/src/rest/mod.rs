@@ -6,6 +6,7 @@ pub mod body;
 pub mod call;
 pub mod cursor;
 pub mod error;
+pub mod feed;
 pub mod headers;
 pub mod json;
 pub mod keys;

@@ -49,6 +49,7 @@ kinds! {
     TAKEN = 409, "taken", "Another one has this value already";
     IN_USE = 409, "in_use", "Something still refers to it";
     IDEMPOTENCY_IN_PROGRESS = 409, "idempotency_in_progress", "The same call is still being answered";
+    FEED_GONE = 410, "feed_gone", "The feed does not reach back that far";
     PRECONDITION_FAILED = 412, "precondition_failed", "It is not the version that If-Match names";
     BODY_TOO_LARGE = 413, "body_too_large", "The body is too large";
     UNSUPPORTED_MEDIA_TYPE = 415, "unsupported_media_type", "The body's type cannot be read here";

@@ -1,7 +1,7 @@
 //! The table itself.
 
 use super::{Access, Body, Parameter, Route, Values, Verb};
-use crate::rest::{audit, keys, nouns, revisions, verify, whoami};
+use crate::rest::{audit, feed, keys, nouns, revisions, verify, whoami};
 use crate::service;
 use keywright_control::NounKind;
 use keywright_model::admin::AdminAction;
@@ -141,6 +141,8 @@ routes! {
     REST "installation":
     Get "/v1/audit" "listAudit" "List who did what, newest first"
         (AuditRead audit::list) Body::None, 200 "AuditPage" [PAGE, AUDIT_FILTERS];
+    Post "/v1/feed" "feed" "Follow what changes: everything, or what came after a revision"
+        (FeedRead feed::follow) Body::Json("FeedRequest"), 200 "FeedLine" [];
     Get "/v1/whoami" "whoami" "Show the calling key"
         (any whoami::show) Body::None, 200 "Whoami" [];
     Get "/v1/revisions/{revision}" "getRevision" "Show how far a write has come"

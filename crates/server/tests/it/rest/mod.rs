@@ -1,6 +1,7 @@
 //! REST through the router, against a whole node.
 
 mod bodies;
+mod feed;
 mod keys;
 mod nouns;
 mod pending;

@@ -44,6 +44,7 @@ fn expectations() -> BTreeMap<&'static str, (Elsewhere, Value)> {
         ("disableKey", (Hidden, Value::Null)),
         ("verify", (NotFoundVerdict, json!({"secret": "SECRET"}))),
         ("verifyBatch", (NotFoundVerdict, json!([{"secret": "SECRET"}]))),
+        ("feed", (Own, json!({"digest_key": "1".repeat(64)}))),
         ("listAudit", (Own, Value::Null)),
         ("whoami", (Own, Value::Null)),
         ("getRevision", (Own, Value::Null)),

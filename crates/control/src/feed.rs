@@ -1,0 +1,197 @@
+//! Tell followers what changes: everything at one revision, then each write, or that it was nothing of theirs.
+//!
+//! It is read from the store each time, never from this node's index, so that a follower is as current as its last answer
+//! says, whatever may be wrong with this node.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use keywright_feed::{Source as _, SourceError};
+use keywright_model::admin::{AdminAction, Reach};
+use keywright_model::change::Change;
+use keywright_model::digest::Pepper;
+use keywright_model::feed::{Line, OwnDigest, Scope, Told};
+use keywright_model::revision::RevisionToken;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::caller::Who;
+use crate::source::StoreSource;
+use crate::{Caller, Control, Error, Vault};
+
+/// How many snapshots are told at once: each is in memory until it was taken.
+pub(crate) const SNAPSHOTS_MAX: usize = 2;
+/// How long a follower waits for its turn before it is told to come back.
+const SNAPSHOT_TURN: Duration = Duration::from_secs(5);
+/// After how many seconds.
+const SNAPSHOT_RETRY_SECONDS: u64 = 5;
+/// How many writes one answer tells of.
+const WRITES_MAX: usize = 100;
+/// How many nouns one line of a snapshot holds.
+const NOUNS_MAX: usize = 256;
+
+/// What a follower asks for.
+#[derive(Clone, Debug)]
+pub struct FeedQuery {
+    /// Keyspaces by name or id; empty is every one that the caller reaches.
+    pub keyspaces: Vec<String>,
+    /// What its digests are made under.
+    pub digest_key: Pepper,
+}
+
+/// Everything at one revision, a line at a time. Each line takes a moment: make them off the runtime's threads.
+pub struct FeedSnapshot {
+    teller: Teller,
+    next: Next,
+    changes: std::vec::IntoIter<Change>,
+    revision: RevisionToken,
+    /// Given back when the last line was taken, or nobody wants more.
+    _turn: OwnedSemaphorePermit,
+}
+
+enum Next {
+    Start,
+    Nouns,
+    Nothing,
+}
+
+impl std::fmt::Debug for FeedSnapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FeedSnapshot(..)")
+    }
+}
+
+impl Iterator for FeedSnapshot {
+    type Item = Line;
+
+    fn next(&mut self) -> Option<Line> {
+        let revision = self.revision;
+        match self.next {
+            Next::Start => {
+                self.next = Next::Nouns;
+                Some(Line::Snapshot { revision, scope: self.teller.scope.clone() })
+            }
+            Next::Nouns => {
+                let some: Vec<Change> = self.changes.by_ref().take(NOUNS_MAX).collect();
+                if some.is_empty() {
+                    self.next = Next::Nothing;
+                    return Some(Line::End { revision, more: false });
+                }
+                Some(Line::Nouns(self.teller.tell(&some)))
+            }
+            Next::Nothing => None,
+        }
+    }
+}
+
+/// Says to one follower what is its own, under its own key.
+struct Teller {
+    vault: Arc<Vault>,
+    digest_key: Pepper,
+    scope: Scope,
+}
+
+impl Teller {
+    fn tell(&self, changes: &[Change]) -> Told {
+        let mut told = Told::default();
+        for change in changes {
+            let Some(shown) = self.scope.tell(change) else { continue };
+            if let Change::KeyChanged(key) = change {
+                let digests = key.secrets.iter().filter_map(|secret| {
+                    let digest = self.vault.digest_under(&self.digest_key, key, secret)?;
+                    Some((secret.id, OwnDigest(digest)))
+                });
+                told.digests.extend(digests);
+            }
+            told.changes.push(shown);
+        }
+        told
+    }
+}
+
+impl Control {
+    /// Everything that a follower answers by, at one revision.
+    pub async fn feed_snapshot(&self, caller: &Caller, query: &FeedQuery) -> Result<FeedSnapshot, Error> {
+        let scope = self.feed_scope(caller, &query.keyspaces).await?;
+        let turn = tokio::time::timeout(SNAPSHOT_TURN, Arc::clone(&self.snapshots).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else {
+            return Err(Error::Throttled { retry_after_seconds: SNAPSHOT_RETRY_SECONDS });
+        };
+        let snapshot = self.feed_source().snapshot().await.map_err(unread)?;
+        let mut changes = snapshot.changes;
+        changes.retain(|change| scope.shows(change));
+        let revision = RevisionToken { incarnation: snapshot.incarnation, revision: snapshot.revision };
+        let teller = self.teller(query, scope);
+        Ok(FeedSnapshot { teller, next: Next::Start, changes: changes.into_iter(), revision, _turn: turn })
+    }
+
+    /// The writes after a revision, waiting for the first for a while. `None` when the feed does not reach back to it, or
+    /// it is another life of the data's: then only a snapshot helps.
+    pub async fn feed_after(
+        &self,
+        caller: &Caller,
+        query: &FeedQuery,
+        after: RevisionToken,
+        wait: Duration,
+    ) -> Result<Option<Vec<Line>>, Error> {
+        let mut scope = self.feed_scope(caller, &query.keyspaces).await?;
+        if self.incarnation().await? != after.incarnation {
+            return Ok(None);
+        }
+        let source = self.feed_source();
+        let mut batches = source.batches_after(after.revision, WRITES_MAX).await.map_err(unread)?;
+        if batches.as_ref().is_some_and(Vec::is_empty) && !wait.is_zero() {
+            let _newer = self.barrier.applied().wait_for(after.revision.next(), wait).await;
+            // What came meanwhile may have ended the caller's right to hear of it.
+            let caller = self.refreshed(caller).await?;
+            scope = self.feed_scope(&caller, &query.keyspaces).await?;
+            batches = source.batches_after(after.revision, WRITES_MAX).await.map_err(unread)?;
+        }
+        let Some(batches) = batches else { return Ok(None) };
+        let teller = self.teller(query, scope);
+        let told = tokio::task::spawn_blocking(move || {
+            let token = |revision| RevisionToken { revision, ..after };
+            let newest = batches.last().map_or(after, |batch| token(batch.revision));
+            let end = Line::End { revision: newest, more: batches.len() == WRITES_MAX };
+            let writes = batches.iter().map(|batch| Line::Write {
+                revision: token(batch.revision),
+                at: batch.at,
+                told: teller.tell(&batch.changes),
+            });
+            let since = Line::Since { scope: teller.scope.clone() };
+            std::iter::once(since).chain(writes).chain(std::iter::once(end)).collect()
+        });
+        told.await.map(Some).map_err(|error| Error::Internal(error.into()))
+    }
+
+    /// What a caller may follow of what it names. A keyspace that it does not reach does not exist.
+    pub(crate) async fn feed_scope(&self, caller: &Caller, named: &[String]) -> Result<Scope, Error> {
+        caller.require(AdminAction::FeedRead)?;
+        let reached = match &caller.who {
+            Who::Root => Reach::All,
+            Who::Key { admin, .. } => admin.keyspaces.clone(),
+        };
+        if named.is_empty() {
+            return Ok(Scope { org: caller.org, keyspaces: reached });
+        }
+        let mut keyspaces = BTreeSet::new();
+        for name in named {
+            let found = self.keyspace_named(caller.org, name).await?;
+            let found = found.filter(|keyspace| reached.includes(keyspace.id));
+            keyspaces.insert(found.ok_or(Error::NotFound("keyspace"))?.id);
+        }
+        Ok(Scope { org: caller.org, keyspaces: Reach::Only(keyspaces) })
+    }
+
+    fn feed_source(&self) -> StoreSource {
+        StoreSource::new(Arc::clone(&self.store), Arc::clone(&self.vault))
+    }
+
+    fn teller(&self, query: &FeedQuery, scope: Scope) -> Teller {
+        Teller { vault: Arc::clone(&self.vault), digest_key: query.digest_key.clone(), scope }
+    }
+}
+
+fn unread(SourceError(error): SourceError) -> Error {
+    Error::Unavailable(error)
+}

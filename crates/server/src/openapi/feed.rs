@@ -1,0 +1,72 @@
+//! The schemas of what followers ask and hear.
+
+use serde_json::json;
+
+use super::shapes::{Schemas, list, named, object, open, text, time};
+
+/// Every schema of the feed.
+pub(super) fn schemas() -> Schemas {
+    let told = [
+        (
+            "changes",
+            list(json!({"type": "object", "description": "A noun as it is now, or that it is gone."})),
+        ),
+        (
+            "digests",
+            json!({
+                "type": "object", "additionalProperties": {"type": "string"},
+                "description": "For each generated secret HMAC-SHA-256(digest_key, SHA-256(secret)), in base64 without padding.",
+            }),
+        ),
+    ];
+    let [changes, digests] = told.clone();
+    let write = [("revision", text()), ("at", time()), changes, digests];
+    let end = [("revision", text()), ("more", json!({"type": "boolean"}))];
+    let snapshot = [("revision", text()), ("scope", json!({"type": "object"}))];
+    named([
+        (
+            "FeedRequest",
+            object(
+                &["digest_key"],
+                [
+                    (
+                        "digest_key",
+                        json!({"type": "string", "pattern": "^[0-9a-fA-F]{64}$",
+                               "description": "32 random bytes of the follower's own, under which it hears digests."}),
+                    ),
+                    (
+                        "keyspaces",
+                        json!({"type": "array", "minItems": 1, "maxItems": 100, "items": {"type": "string"}}),
+                    ),
+                    (
+                        "after",
+                        json!({"type": "string", "description": "The revision to go on from; without it, everything is told."}),
+                    ),
+                    ("wait_seconds", json!({"type": "integer", "minimum": 0, "maximum": 20})),
+                ],
+            ),
+        ),
+        (
+            "FeedLine",
+            json!({
+                "description": "One line of the answer: `snapshot`, `nouns` … `end`, or `since`, `write` … `end`. An answer without `end` was cut off.",
+                "oneOf": [
+                    tagged("snapshot", open(object(&["revision", "scope"], snapshot))),
+                    tagged("nouns", open(object(&["changes"], told))),
+                    tagged("since", open(object(&["scope"], [("scope", json!({"type": "object"}))]))),
+                    tagged("write", open(object(&["revision", "at", "changes"], write))),
+                    tagged("end", open(object(&["revision", "more"], end))),
+                ],
+            }),
+        ),
+    ])
+}
+
+fn tagged(tag: &str, of: serde_json::Value) -> serde_json::Value {
+    object(&[tag], [(tag, of)])
+}
+
+/// The type of an answer that is made of one line of JSON each.
+pub(super) fn media_type(reply: &str) -> &'static str {
+    if reply == "FeedLine" { crate::rest::feed::NDJSON } else { "application/json" }
+}

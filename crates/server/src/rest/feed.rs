@@ -1,0 +1,140 @@
+//! `POST /v1/feed`: what followers answer by, one line of JSON each (`application/x-ndjson`).
+//!
+//! A call that asks after a revision waits a moment for what comes next and then ends; the next call goes on from there, so
+//! that nothing is kept for a follower between calls and its right to hear is tested each time.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use hyper::body::Frame;
+use keywright_control::feed::{FeedQuery, FeedSnapshot};
+use keywright_model::digest::Pepper;
+use keywright_model::document::Fields;
+use keywright_model::feed::Line;
+use keywright_model::revision::RevisionToken;
+use tokio::sync::mpsc;
+use zeroize::Zeroizing;
+
+use super::call::Call;
+use super::problem::{FEED_GONE, INTERNAL, Problem};
+
+/// One line of JSON each.
+pub(crate) const NDJSON: &str = "application/x-ndjson";
+/// How many keyspaces one follower may name.
+const KEYSPACES_MAX: usize = 100;
+/// How long a call may wait for something new.
+const WAIT_SECONDS_MAX: u64 = 20;
+/// How many lines are made ahead of a follower that takes them slowly.
+const LINES_AHEAD: usize = 4;
+/// How long a follower may leave a line lying before it is cut off.
+const STALLED: Duration = Duration::from_secs(30);
+
+const KNOWN: &[&str] = &["digest_key", "keyspaces", "after", "wait_seconds"];
+
+/// What a follower asks for.
+struct FeedCall {
+    query: FeedQuery,
+    after: Option<RevisionToken>,
+    wait: Duration,
+}
+
+/// Tells a follower everything, or what came after a revision.
+pub async fn follow(call: Call) -> Result<Response, Problem> {
+    let FeedCall { query, after, wait } = call.asked.fields(KNOWN, read)?;
+    let Some(after) = after else {
+        return Ok(respond(stream(call.control.feed_snapshot(&call.caller, &query).await?)));
+    };
+    let told = call.control.feed_after(&call.caller, &query, after, wait).await?;
+    let lines = told.ok_or_else(|| {
+        Problem::new(FEED_GONE).detail("the feed does not reach back to this revision: ask without `after`")
+    })?;
+    let mut body = Vec::new();
+    for line in &lines {
+        write(&mut body, line)?;
+    }
+    Ok(respond(body.into()))
+}
+
+fn read(fields: &mut Fields<'_>) -> FeedCall {
+    fields.required("digest_key");
+    let text = fields.text("digest_key").unwrap_or_default();
+    let mut key = Zeroizing::new([0; 32]);
+    if hex::decode_to_slice(text, key.as_mut_slice()).is_err() && fields.value("digest_key").is_some() {
+        fields.fault("digest_key", "invalid_key", "must be 64 hex digits");
+    }
+    fields.not_empty("keyspaces", "leave it out to follow every keyspace that this key reaches");
+    let keyspaces =
+        fields.parsed_list("keyspaces", KEYSPACES_MAX, "invalid_name", |text| Ok(text.to_owned()));
+    let after = fields.text("after").map(str::parse);
+    if matches!(after, Some(Err(_))) {
+        fields.fault("after", "invalid_revision", "not a revision that this installation gave out");
+    }
+    let wait = fields.whole("wait_seconds", WAIT_SECONDS_MAX).unwrap_or(0);
+    FeedCall {
+        query: FeedQuery { keyspaces, digest_key: Pepper::new(&key) },
+        after: after.and_then(Result::ok),
+        wait: Duration::from_secs(wait),
+    }
+}
+
+fn respond(body: Body) -> Response {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(NDJSON));
+    response
+}
+
+fn write(body: &mut Vec<u8>, line: &Line) -> Result<(), Problem> {
+    serde_json::to_writer(&mut *body, line).map_err(|error| {
+        tracing::error!(%error, "a line of the feed could not be written as JSON");
+        Problem::new(INTERNAL)
+    })?;
+    body.push(b'\n');
+    Ok(())
+}
+
+/// Makes lines as they are taken. A follower that stops taking them is cut off, so that it holds no snapshot in memory.
+fn stream(mut snapshot: FeedSnapshot) -> Body {
+    let (sender, lines) = mpsc::channel(LINES_AHEAD);
+    tokio::spawn(async move {
+        loop {
+            let made = tokio::task::spawn_blocking(move || {
+                let mut text = Vec::new();
+                let line = snapshot.next()?;
+                write(&mut text, &line).ok()?;
+                Some((text, snapshot))
+            });
+            let Ok(Some((text, rest))) = made.await else { return };
+            snapshot = rest;
+            match sender.send_timeout(Bytes::from(text), STALLED).await {
+                Ok(()) => {}
+                Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
+                    tracing::warn!("a follower took too long to take its snapshot and is cut off");
+                    return;
+                }
+                Err(mpsc::error::SendTimeoutError::Closed(_)) => return,
+            }
+        }
+    });
+    Body::new(Lines(lines))
+}
+
+/// A body of lines that are still being made.
+struct Lines(mpsc::Receiver<Bytes>);
+
+impl hyper::body::Body for Lines {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0.poll_recv(context).map(|line| line.map(|line| Ok(Frame::data(line))))
+    }
+}
