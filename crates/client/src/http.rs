@@ -19,6 +19,9 @@ use crate::{IdempotencyKeys, Options};
 
 /// No answer of this API is larger.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How long an answer may take that is read as it comes.
+#[cfg(feature = "embedded")]
+const OPEN_MAX: Duration = Duration::from_hours(1);
 /// How long to wait before a call is made again; doubled each time.
 const BACKOFF: Duration = Duration::from_millis(100);
 
@@ -218,9 +221,58 @@ impl Transport {
         if status.is_success() {
             return Ok((status, headers, bytes));
         }
-        let mut problem: Problem = self.parse(status, &bytes)?;
-        problem.retry_after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        Err(Error::Problem(Box::new(problem)))
+        Err(self.refusal(status, &headers, &bytes))
+    }
+
+    /// What a refusal says.
+    fn refusal(&self, status: StatusCode, headers: &HeaderMap, bytes: &[u8]) -> Error {
+        let retry_after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        self.parse(status, bytes).map_or_else(
+            |foreign| foreign,
+            |problem: Problem| Error::Problem(Box::new(Problem { retry_after, ..problem })),
+        )
+    }
+
+    /// Asks something whose answer is read as it comes. Its head must come within a time; the whole may take long.
+    #[cfg(feature = "embedded")]
+    pub(crate) async fn open(&self, path: &[&str], body: &Body, head: Duration) -> Result<Response, Error> {
+        let request = self.http.post(self.url(path, &[])?).headers(self.headers.clone());
+        let request = request.header(CONTENT_TYPE, body.content_type).body(body.json.to_vec());
+        let sent = tokio::time::timeout(head, request.timeout(OPEN_MAX).send()).await;
+        let late = |_| Error::Timeout { server: self.server.clone() };
+        let mut response = sent.map_err(late)?.map_err(|error| self.network(error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let (status, headers) = (response.status(), response.headers().clone());
+        let bytes = self.body(&mut response).await?;
+        Err(self.refusal(status, &headers, &bytes))
+    }
+
+    /// The next piece of such an answer; `None` at its end.
+    #[cfg(feature = "embedded")]
+    pub(crate) async fn piece(
+        &self,
+        of: &mut Response,
+        within: Duration,
+    ) -> Result<Option<bytes::Bytes>, Error> {
+        let late = |_| Error::Timeout { server: self.server.clone() };
+        let piece = tokio::time::timeout(within, of.chunk()).await.map_err(late)?;
+        piece.map_err(|error| self.network(error))
+    }
+
+    /// Makes a call as somebody else, and gives back what came, refusals too.
+    #[cfg(feature = "embedded")]
+    pub(crate) async fn pass_on(
+        &self,
+        path: &[&str],
+        headers: HeaderMap,
+        body: bytes::Bytes,
+    ) -> Result<(StatusCode, Zeroizing<Vec<u8>>), Error> {
+        let request = self.http.post(self.url(path, &[])?).headers(headers).body(body);
+        let mut response = request.send().await.map_err(|error| self.network(error))?;
+        let bytes = self.body(&mut response).await?;
+        Ok((response.status(), bytes))
     }
 
     async fn body(&self, response: &mut Response) -> Result<Zeroizing<Vec<u8>>, Error> {
@@ -238,7 +290,7 @@ impl Transport {
         serde_json::from_slice(bytes).map_err(|_| self.foreign(status))
     }
 
-    fn foreign(&self, status: StatusCode) -> Error {
+    pub(crate) fn foreign(&self, status: StatusCode) -> Error {
         Error::Foreign { server: self.server.clone(), status: status.as_u16() }
     }
 

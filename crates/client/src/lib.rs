@@ -36,6 +36,8 @@
 //! ```
 
 mod audit;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 mod error;
 mod http;
 mod key;

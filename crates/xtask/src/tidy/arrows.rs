@@ -16,7 +16,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["model"]),
     ("control", &["model", "store", "feed"]),
     ("server", &["model", "control", "verifier"]),
-    ("client", &[]),
+    // With the feature `embedded` alone, which a caller of REST leaves out.
+    ("client", &["model", "verifier", "feed"]),
     ("keywright", &["model", "verifier", "feed", "limiter", "store", "control", "server", "client"]),
     ("testkit", &["model", "verifier", "feed", "limiter", "store", "control", "server", "client"]),
     ("xtask", &["client"]),
@@ -62,7 +63,7 @@ const REASONS: &[(&str, &str, &str)] = &[
     ("server", "store", "a handler that can reach SQL can skip `may they?`; call control"),
     ("server", "feed", "waiting until a write is enforced is control's; call control"),
     ("server", "*", "server translates; the typed client is for callers"),
-    ("client", "*", "a caller of REST must not have to build the service"),
+    ("client", "*", "a caller must not have to build the service: an embedded verifier needs the index and the feed alone"),
     ("xtask", "*", "xtask drives the built binary as an operator would"),
 ];
 

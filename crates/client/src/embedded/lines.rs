@@ -1,0 +1,102 @@
+//! One call of `/v1/feed`, and its answer a line at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keywright_model::feed::Line;
+use keywright_model::revision::RevisionToken;
+use reqwest::Response;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+use crate::http::{Body, Transport};
+
+/// No line is longer: a write of a thousand keys is a few megabytes.
+const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How long the head of a snapshot may take: the node reads all of it before it says anything.
+const SNAPSHOT_HEAD: Duration = Duration::from_mins(2);
+/// How much longer than it waits an answer's head may take.
+const HEAD: Duration = Duration::from_secs(3);
+/// How long nothing may come of an answer.
+const STALLED: Duration = Duration::from_secs(30);
+
+/// What is asked for each time.
+pub(super) struct Asking {
+    transport: Arc<Transport>,
+    digest_key: Zeroizing<String>,
+    keyspaces: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct FeedRequest<'a> {
+    digest_key: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    keyspaces: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<RevisionToken>,
+    wait_seconds: u64,
+}
+
+impl Asking {
+    pub(super) fn new(transport: Arc<Transport>, digest_key: &[u8; 32], keyspaces: Vec<String>) -> Self {
+        Self { transport, digest_key: Zeroizing::new(hex::encode(digest_key)), keyspaces }
+    }
+
+    /// Asks for everything.
+    pub(super) async fn snapshot(&self) -> Result<Lines, Error> {
+        self.open(None, 0, SNAPSHOT_HEAD).await
+    }
+
+    /// Asks for what came after a revision, waiting so many seconds for it.
+    pub(super) async fn after(&self, after: RevisionToken, wait_seconds: u64) -> Result<Lines, Error> {
+        self.open(Some(after), wait_seconds, HEAD + Duration::from_secs(wait_seconds)).await
+    }
+
+    async fn open(
+        &self,
+        after: Option<RevisionToken>,
+        wait_seconds: u64,
+        head: Duration,
+    ) -> Result<Lines, Error> {
+        let (digest_key, keyspaces) = (self.digest_key.as_str(), self.keyspaces.as_slice());
+        let body = Body::json(&FeedRequest { digest_key, keyspaces, after, wait_seconds })?;
+        let response = self.transport.open(&["feed"], &body, head).await?;
+        Ok(Lines { transport: Arc::clone(&self.transport), response, buffer: Vec::new(), looked_at: 0 })
+    }
+}
+
+/// An answer, a line at a time.
+pub(super) struct Lines {
+    transport: Arc<Transport>,
+    response: Response,
+    buffer: Vec<u8>,
+    /// How much of the buffer is known to hold no end of a line.
+    looked_at: usize,
+}
+
+impl Lines {
+    /// The next line. An answer that ends before its last line was cut off, which is an error.
+    pub(super) async fn next(&mut self) -> Result<Line, Error> {
+        loop {
+            let fresh = self.buffer.get(self.looked_at..).unwrap_or_default();
+            if let Some(at) = fresh.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=self.looked_at + at).collect();
+                self.looked_at = 0;
+                return serde_json::from_slice(&line).map_err(|_| self.foreign());
+            }
+            self.looked_at = self.buffer.len();
+            match self.transport.piece(&mut self.response, STALLED).await? {
+                Some(piece) if self.buffer.len() + piece.len() <= LINE_BYTES_MAX => {
+                    self.buffer.extend_from_slice(&piece);
+                }
+                Some(_) | None => return Err(self.foreign()),
+            }
+        }
+    }
+
+    /// The answer is none of this API's.
+    pub(super) fn foreign(&self) -> Error {
+        self.transport.foreign(self.response.status())
+    }
+}
