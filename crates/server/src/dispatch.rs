@@ -14,7 +14,7 @@ use axum::routing::any;
 use http::header::{AUTHORIZATION, CACHE_CONTROL};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method};
-use keywright_control::{Caller, Error};
+use keywright_control::{Caller, Control, Error};
 use keywright_model::secret::Secret;
 
 use crate::gateway;
@@ -101,7 +101,7 @@ async fn answer_gateway(asked: Arc<(ServerState, RouteFigures)>, request: Reques
     let id = common.request_ids.of(request.headers());
     let (parts, _body) = request.into_parts();
     let answered = match check_header_sizes(&parts.headers) {
-        Ok(()) => gateway::auth(state, &parts).await,
+        Ok(()) => gateway::auth(state.verify(), state.gateway(), &parts).await,
         Err(problem) => Err(problem),
     };
     let mut response = answered.unwrap_or_else(|problem| problem.respond(&id));
@@ -109,7 +109,7 @@ async fn answer_gateway(asked: Arc<(ServerState, RouteFigures)>, request: Reques
     finished(common, response, id, figures, began)
 }
 
-fn finished(
+pub(crate) fn finished(
     common: &Common,
     mut response: Response,
     id: RequestId,
@@ -138,14 +138,14 @@ async fn answer_route(
     let (mut parts, body) = request.into_parts();
     check_header_sizes(&parts.headers)?;
     let address = parts.extensions.get::<Peer>().map(|peer| peer.0.ip().to_canonical());
-    let incoming = Incoming { state, route, id, address };
+    let incoming = Incoming { common: state.common(), route, id, address };
     match route.access {
         Access::Open(handler) => {
             let asked = incoming.asked(&mut parts, body).await?;
             handler(OpenCall { asked, state: state.clone() }).await
         }
         Access::Management(action, handler) => {
-            let caller = incoming.authenticate(&parts.headers).await?;
+            let caller = incoming.authenticate(state.control(), &parts.headers).await?;
             // The use case tests it again, on the noun itself and inside its transaction.
             if !caller.may(action) {
                 return Err(
@@ -156,7 +156,7 @@ async fn answer_route(
             handler(Call { asked, control: state.control().clone(), caller }).await
         }
         Access::Authenticated(handler) => {
-            let caller = incoming.authenticate(&parts.headers).await?;
+            let caller = incoming.authenticate(state.control(), &parts.headers).await?;
             let asked = incoming.asked(&mut parts, body).await?;
             handler(Call { asked, control: state.control().clone(), caller }).await
         }
@@ -177,7 +177,7 @@ async fn answer_route(
     }
 }
 
-fn check_header_sizes(headers: &HeaderMap) -> Result<(), Problem> {
+pub(crate) fn check_header_sizes(headers: &HeaderMap) -> Result<(), Problem> {
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if headers.len() <= HEADERS_MAX && bytes <= HEADER_BYTES_MAX {
         return Ok(());
@@ -187,16 +187,16 @@ fn check_header_sizes(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// A request that is being taken in.
-struct Incoming<'a> {
-    state: &'a ServerState,
-    route: &'static Route,
-    id: &'a RequestId,
-    address: Option<IpAddr>,
+pub(crate) struct Incoming<'a> {
+    pub(crate) common: &'a Common,
+    pub(crate) route: &'static Route,
+    pub(crate) id: &'a RequestId,
+    pub(crate) address: Option<IpAddr>,
 }
 
 impl Incoming<'_> {
     /// Finds out who calls.
-    async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+    async fn authenticate(&self, control: &Control, headers: &HeaderMap) -> Result<Caller, Problem> {
         self.throttled()?;
         let bearer = bearer(headers)?;
         let org = text(headers, &KEYWRIGHT_ORG, "Keywright-Org")?;
@@ -205,22 +205,22 @@ impl Incoming<'_> {
             address: self.address,
             request_id: Some(self.id.as_str().to_owned()),
         };
-        let caller: Result<Caller, Error> = self.state.control().authenticate(bearer, org, origin).await;
+        let caller: Result<Caller, Error> = control.authenticate(bearer, org, origin).await;
         Ok(caller.inspect_err(|error| self.note(is_failed_authentication(error)))?)
     }
 
     fn throttled(&self) -> Result<(), Problem> {
-        throttled(self.state.common(), self.address)
+        throttled(self.common, self.address)
     }
 
     fn note(&self, failed: bool) {
         if failed {
-            note_failure(self.state.common(), self.address);
+            note_failure(self.common, self.address);
         }
     }
 
     /// Reads the rest of the request: path, query, then the body within its bounds.
-    async fn asked(&self, parts: &mut Parts, body: axum::body::Body) -> Result<Asked, Problem> {
+    pub(crate) async fn asked(&self, parts: &mut Parts, body: axum::body::Body) -> Result<Asked, Problem> {
         let segments = segments(self.route, parts).await?;
         let query = match parts.uri.query() {
             None => Query::default(),
@@ -254,7 +254,7 @@ impl Incoming<'_> {
             }
             Body::None | Body::Optional(_) => None,
         };
-        let taken = body::take(body, headers, limit, self.state.common().body_timeout).await?;
+        let taken = body::take(body, headers, limit, self.common.body_timeout).await?;
         if matches!(self.route.body, Body::Optional(_)) && !taken.is_empty() {
             body::require_json(headers)?;
         }

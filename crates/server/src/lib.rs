@@ -6,6 +6,7 @@
 mod assets;
 pub mod dialects;
 mod dispatch;
+pub mod follower;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -22,5 +23,5 @@ pub mod tls;
 
 pub use dispatch::router;
 pub use metrics::Gauges;
-pub use rest::verify::{Figure, Limiter, RootKey};
+pub use rest::verify::{Figure, Limiter, Node, NodeAway, Passed, Passing, Questions, RootKey};
 pub use state::{BODY_TIMEOUT, Parts, ServerState};

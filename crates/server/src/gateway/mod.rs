@@ -30,10 +30,9 @@ use keywright_verifier::{Asked as Keyspaces, Verdict};
 use self::credential::Carried;
 use self::original::Original;
 use self::readings::Readings;
-use crate::ServerState;
 use crate::listen::Peer;
 use crate::rest::problem::{FORBIDDEN, Problem};
-use crate::rest::verify::{Checks, Presented, Question, Signed};
+use crate::rest::verify::{Checks, Presented, Question, Signed, VerifyState};
 
 /// Where gateways ask.
 pub(crate) const PATH: &str = "/gateway/auth";
@@ -66,9 +65,13 @@ impl Gateway {
 }
 
 /// Answers a gateway.
-pub(crate) async fn auth(state: &ServerState, parts: &Parts) -> Result<Response, Problem> {
+pub(crate) async fn auth(
+    verify: &VerifyState,
+    gateway: &Gateway,
+    parts: &Parts,
+) -> Result<Response, Problem> {
     let peer = parts.extensions.get::<Peer>().map(|peer| peer.0.ip().to_canonical());
-    if !state.gateway().may_ask(peer) {
+    if !gateway.may_ask(peer) {
         return Err(Problem::new(FORBIDDEN)
             .detail("only gateways may ask: this address is not one of `gateway-peers`"));
     }
@@ -86,18 +89,18 @@ pub(crate) async fn auth(state: &ServerState, parts: &Parts) -> Result<Response,
         }
     };
     let readings = Readings::of(original.method, original.target, vendor).map_err(answer::ambiguous)?;
-    let ip = address::client(&headers, &state.gateway().trusted);
+    let ip = address::client(&headers, &gateway.trusted);
     let question =
         Question { presented, keyspace: None, checks: Checks::None, readings: Some(readings), ip, cost: 1 };
-    let verdict = decide(state, &question).await?;
-    answer::answer(&verdict, question.failed(&verdict), state.clock().now())
+    let verdict = decide(verify, &question).await?;
+    answer::answer(&verdict, question.failed(&verdict), verify.common().clock.now())
 }
 
 /// Asks in the keyspace that a request without a route belongs to. A key of any other is not found.
-async fn decide(state: &ServerState, question: &Question<'_>) -> Result<Verdict, Problem> {
-    let verify = state.verify();
+async fn decide(verify: &VerifyState, question: &Question<'_>) -> Result<Verdict, Problem> {
     let is_signed = if let Presented::Signed(signed) = &question.presented {
-        timely(signed, state.clock().now()).map_err(|denial| verify.refuse(denial, answer::unknown))?;
+        timely(signed, verify.common().clock.now())
+            .map_err(|denial| verify.refuse(denial, answer::unknown))?;
         true
     } else {
         false

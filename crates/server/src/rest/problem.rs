@@ -64,6 +64,7 @@ kinds! {
     INTERNAL = 500, "internal", "Something broke inside";
     VERIFIER_NOT_CURRENT = 503, "verifier_not_current", "This node cannot answer by a recent enough state";
     REVISION_NOT_APPLIED = 503, "revision_not_applied", "This node has not applied the revision yet";
+    NOT_IN_MEMORY = 503, "not_in_memory", "A follower cannot decide this from its memory: ask a node";
     STORE_UNAVAILABLE = 503, "store_unavailable", "The store cannot be reached";
 }
 
@@ -113,6 +114,11 @@ impl Problem {
         let parts =
             Parts { kind, detail: None, errors: Vec::new(), headers: Vec::new(), extensions: Map::new() };
         Self(Box::new(parts))
+    }
+
+    /// Whether it is of a kind.
+    pub(crate) fn is(&self, kind: Kind) -> bool {
+        self.0.kind == kind
     }
 
     /// A problem whose code says more than its kind.

@@ -14,7 +14,7 @@ use keywright_verifier::{
 use super::question::{Presented, Question};
 use super::{Asker, VerifyState, not_current};
 use crate::gateway::readings::Meant;
-use crate::rest::problem::{Problem, STORE_UNAVAILABLE, TOO_MANY_REQUESTS};
+use crate::rest::problem::{NOT_IN_MEMORY, Problem, STORE_UNAVAILABLE, TOO_MANY_REQUESTS};
 use crate::throttle::Failures;
 
 /// How often something is resolved for one question: a weak secret, then a block of each of a few quotas.
@@ -100,8 +100,12 @@ impl VerifyState {
     }
 
     async fn ask_in(&self, question: &Question<'_>, attempt: Attempt<'_>) -> Result<Verdict, Problem> {
+        if self.0.node.is_some() && !matches!(question.presented, Presented::Secret(_)) {
+            return Err(Problem::new(NOT_IN_MEMORY));
+        }
         match self.ask_once(question, attempt)? {
             Asking::Answered(verdict) => Ok(verdict),
+            Asking::Deferred(_) if self.0.node.is_some() => Err(Problem::new(NOT_IN_MEMORY)),
             Asking::Deferred(deferred) => {
                 let resolved = self.ask_again(question, attempt, deferred);
                 let late = |_| {

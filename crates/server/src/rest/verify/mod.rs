@@ -6,6 +6,7 @@
 mod answer;
 mod ask;
 mod authenticate;
+mod node;
 mod question;
 mod resolver;
 mod root;
@@ -24,11 +25,13 @@ use self::answer::Answer;
 use self::question::Document;
 use super::call::Asked;
 use super::headers::{KEYWRIGHT_AT_LEAST, text};
-use super::problem::{INTERNAL, Problem, REVISION_NOT_APPLIED, VERIFIER_NOT_CURRENT};
+use super::problem::{INTERNAL, NOT_IN_MEMORY, Problem, REVISION_NOT_APPLIED, VERIFIER_NOT_CURRENT};
 use crate::state::Common;
 
 pub(crate) use answer::detail;
 pub use authenticate::Asker;
+use node::Nowhere;
+pub use node::{Node, NodeAway, Passed, Passing, Questions};
 pub(crate) use question::{Checks, Presented, Question, Signed};
 pub use resolver::{ControlResolver, Figure, Limiter, Resolver};
 pub use root::RootKey;
@@ -52,6 +55,8 @@ struct Shared {
     common: Arc<Common>,
     orgs: authenticate::NamedOrgs,
     guesses: ask::Guesses,
+    /// Who decides what memory cannot, where this is a follower.
+    node: Option<Arc<dyn Node>>,
 }
 
 /// A call that asks about credentials.
@@ -65,9 +70,31 @@ pub struct VerifyCall {
 impl VerifyState {
     /// Puts the parts together.
     pub fn new(verifier: Arc<Verifier>, resolver: Arc<dyn Resolver>, common: Arc<Common>) -> Self {
+        Self::with(verifier, resolver, common, None)
+    }
+
+    /// The same for a follower: what its memory cannot decide, the node is asked.
+    pub fn following(verifier: Arc<Verifier>, node: Arc<dyn Node>, common: Arc<Common>) -> Self {
+        let state = Self::with(verifier, Arc::new(Nowhere), common, Some(node));
+        // The root key is the installation's alone.
+        state.0.root.set(None);
+        state
+    }
+
+    fn with(
+        verifier: Arc<Verifier>,
+        resolver: Arc<dyn Resolver>,
+        common: Arc<Common>,
+        node: Option<Arc<dyn Node>>,
+    ) -> Self {
         let root = RootKey::default();
         let (orgs, guesses) = (authenticate::NamedOrgs::default(), ask::Guesses::default());
-        Self(Arc::new(Shared { verifier, resolver, root, common, orgs, guesses }))
+        Self(Arc::new(Shared { verifier, resolver, root, common, orgs, guesses, node }))
+    }
+
+    /// What needs no database.
+    pub(crate) fn common(&self) -> &Common {
+        &self.0.common
     }
 
     /// This node's index.
@@ -131,7 +158,35 @@ impl VerifyState {
 
 /// Answers one question.
 pub async fn one(call: VerifyCall) -> Result<Response, Problem> {
-    let VerifyCall { asked, state, asker } = &call;
+    let answered = answer_one(&call).await;
+    call.or_pass_on(Questions::One, answered).await
+}
+
+/// Answers each question of a list, in its order.
+pub async fn batch(call: VerifyCall) -> Result<Response, Problem> {
+    let answered = answer_batch(&call).await;
+    call.or_pass_on(Questions::Batch, answered).await
+}
+
+impl VerifyCall {
+    /// Has the node answer in a follower's place what memory could not decide: all of the call, so that its questions are
+    /// answered by one state.
+    async fn or_pass_on(
+        &self,
+        questions: Questions,
+        answered: Result<Response, Problem>,
+    ) -> Result<Response, Problem> {
+        match (answered, &self.state.0.node) {
+            (Err(problem), Some(node)) if problem.is(NOT_IN_MEMORY) => {
+                node::pass_on(&**node, questions, &self.asked).await
+            }
+            (answered, _) => answered,
+        }
+    }
+}
+
+async fn answer_one(call: &VerifyCall) -> Result<Response, Problem> {
+    let VerifyCall { asked, state, asker } = call;
     state.catch_up(&asked.headers).await?;
     let mut document = Document::default();
     let question = question::one(&asked.body, &mut document)?;
@@ -142,9 +197,8 @@ pub async fn one(call: VerifyCall) -> Result<Response, Problem> {
     Ok(respond(body))
 }
 
-/// Answers each question of a list, in its order.
-pub async fn batch(call: VerifyCall) -> Result<Response, Problem> {
-    let VerifyCall { asked, state, asker } = &call;
+async fn answer_batch(call: &VerifyCall) -> Result<Response, Problem> {
+    let VerifyCall { asked, state, asker } = call;
     state.catch_up(&asked.headers).await?;
     let mut document = Document::default();
     let questions = question::many(&asked.body, &mut document)?;
