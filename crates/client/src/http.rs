@@ -261,6 +261,12 @@ impl Transport {
         piece.map_err(|error| self.network(error))
     }
 
+    /// The server's address.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn server(&self) -> &str {
+        &self.server
+    }
+
     /// Makes a call as somebody else, and gives back what came, refusals too.
     #[cfg(feature = "embedded")]
     pub(crate) async fn pass_on(

@@ -74,6 +74,7 @@ async fn run(session: &Session, command: &Command) -> anyhow::Result<Outcome> {
         Command::Config(ConfigCommand::Reference) => Ok(commands::config::print_reference(session.output)),
         Command::Completions { shell } => Ok(commands::config::completions(session.output, *shell)),
         Command::Serve => node::serve(session).await,
+        Command::Follow => node::follow(session).await,
         Command::Backup(args) => node::backup(session, args),
         Command::Restore(args) => node::restore(session, args),
         Command::Copy(args) => node::copy(session, args).await,

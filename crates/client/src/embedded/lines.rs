@@ -35,7 +35,8 @@ struct FeedRequest<'a> {
     keyspaces: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<RevisionToken>,
-    wait_seconds: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wait_seconds: Option<u64>,
 }
 
 impl Asking {
@@ -60,6 +61,7 @@ impl Asking {
         head: Duration,
     ) -> Result<Lines, Error> {
         let (digest_key, keyspaces) = (self.digest_key.as_str(), self.keyspaces.as_slice());
+        let wait_seconds = Some(wait_seconds).filter(|seconds| *seconds > 0);
         let body = Body::json(&FeedRequest { digest_key, keyspaces, after, wait_seconds })?;
         let response = self.transport.open(&["feed"], &body, head).await?;
         Ok(Lines { transport: Arc::clone(&self.transport), response, buffer: Vec::new(), looked_at: 0 })

@@ -3,6 +3,21 @@
 //! By default it is current to within a stated bound (5 s, [`Options::max_staleness`]) and holds up no writer. Beyond the
 //! bound it refuses. What memory cannot decide is the node's to answer: a secret that somebody chose, a signed request, a
 //! quota. Limits it counts by itself, so that each of N embedded verifiers admits as much as a node does.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use keywright_client::embedded::{Ambient, Embedded, Options};
+//! use keywright_client::{Client, Error, Secret, VerifyRequest};
+//!
+//! # async fn example(ambient: Arc<dyn Ambient>, secret: Secret) -> Result<(), Error> {
+//! let client = Client::new("http://127.0.0.1:7700", Secret::new("kw_…"))?;
+//! let options = Options { keyspaces: vec!["orders".to_owned()], ..Options::new(ambient) };
+//! let keys = Embedded::start(&client, options).await?;
+//! let verdict = keys.ask(&VerifyRequest::of(secret)).await?;
+//! assert!(verdict.allowed);
+//! # Ok(())
+//! # }
+//! ```
 
 mod answer;
 mod following;
@@ -46,6 +61,9 @@ pub struct Options {
     /// Clocks and randomness.
     pub ambient: Arc<dyn Ambient>,
 }
+
+/// How long the node may take to answer what memory cannot decide.
+const PASSED_ON_MAX: Duration = Duration::from_secs(5);
 
 /// How old what is answered by may be, unless said otherwise.
 pub const MAX_STALENESS: Duration = Duration::from_secs(5);
@@ -157,6 +175,23 @@ impl Drop for Embedded {
     fn drop(&mut self) {
         self.task.abort();
         self.verifier.lease().drop_now();
+    }
+}
+
+/// What a call came to that was passed on: its status and its body, a refusal's too.
+pub type PassedOn = (http::StatusCode, Zeroizing<Vec<u8>>);
+
+impl Client {
+    /// Has the node answer a call of a path below `/v1` as it came, with the credential that is among its headers.
+    pub async fn pass_on(
+        &self,
+        path: &[&str],
+        headers: http::HeaderMap,
+        body: bytes::Bytes,
+    ) -> Result<PassedOn, Error> {
+        let passed = self.0.pass_on(path, headers, body);
+        let late = |_| Error::Timeout { server: self.0.server().to_owned() };
+        tokio::time::timeout(PASSED_ON_MAX, passed).await.map_err(late)?
     }
 }
 

@@ -31,6 +31,12 @@ Examples:
   keywright keys update 3245 --remove-grant 'put on devices/7/**' --dry-run
   echo \"$SECRET\" | keywright verify --action get --resource devices/7";
 
+const FOLLOW_HELP: &str = "\
+The key needs `feed.read` in what is followed; whoever asks needs `keys.verify` and a key of a keyspace that is followed.
+
+Example:
+  KEYWRIGHT_KEY=kw_… keywright follow --server https://keys.example.com --follow-keyspaces orders --listen 127.0.0.1:7702";
+
 /// Self-hosted API keys: make, change, revoke and verify them, and see a change before it is made.
 #[derive(Debug, Parser)]
 #[command(name = "keywright", version, about, after_help = EXIT_CODES, arg_required_else_help = true, max_term_width = 110)]
@@ -61,6 +67,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve REST, dialects and metrics, in one process.
     Serve,
+    /// Follow a node, and answer verifications from memory beside your application.
+    #[command(after_help = FOLLOW_HELP)]
+    Follow,
     /// Make, show, change and end keys.
     #[command(subcommand)]
     Keys(Box<keys::KeysCommand>),
@@ -210,12 +219,13 @@ pub(crate) enum ConfigCommand {
 /// Which settings a command has flags for.
 const fn uses(command: &str) -> &'static [UsedBy] {
     match command.as_bytes() {
-        b"serve" => &[UsedBy::Data, UsedBy::Serve],
+        b"serve" => &[UsedBy::Data, UsedBy::Listen, UsedBy::Serve],
+        b"follow" => &[UsedBy::Client, UsedBy::Listen, UsedBy::Follow],
         b"backup" | b"restore" | b"copy" | b"migrate" | b"doctor" | b"root" | b"master-key" => {
             &[UsedBy::Data]
         }
         b"audit" => &[UsedBy::Client, UsedBy::Data],
-        b"config" => &[UsedBy::Client, UsedBy::Data, UsedBy::Serve],
+        b"config" => &[UsedBy::Client, UsedBy::Data, UsedBy::Listen, UsedBy::Serve, UsedBy::Follow],
         b"completions" | b"help" => &[],
         _ => &[UsedBy::Client],
     }

@@ -50,7 +50,8 @@ fn flag(setting: &'static Setting) -> Arg {
     let heading = match setting.used_by {
         UsedBy::Client => "Server to call",
         UsedBy::Data => "Data directory",
-        UsedBy::Serve => "Service",
+        UsedBy::Listen | UsedBy::Serve => "Service",
+        UsedBy::Follow => "Follower",
     };
     let default = setting.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
     let help = format!("{} [env: {}]{default}", setting.help, setting.variable());

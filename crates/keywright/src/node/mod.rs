@@ -1,4 +1,4 @@
-//! What works on a data directory: the service itself, and what an operator does to it.
+//! What works on a data directory: the service itself, and what an operator does to it. And the sidecar, which has none.
 
 mod assembled;
 mod backup;
@@ -6,6 +6,7 @@ mod copy;
 mod data;
 mod doctor;
 mod door;
+mod follow;
 mod limiter;
 mod logs;
 mod master;
@@ -21,6 +22,7 @@ mod verify_audit;
 pub(crate) use backup::backup;
 pub(crate) use copy::copy;
 pub(crate) use doctor::doctor;
+pub(crate) use follow::follow;
 pub(crate) use master_key::master_key;
 pub(crate) use migrate::migrate;
 pub(crate) use nodes::nodes;

@@ -73,17 +73,23 @@ pub(crate) async fn serve(session: &Session) -> anyhow::Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-async fn listeners(settings: &Settings) -> anyhow::Result<Bound> {
+/// The address that every service has.
+pub(super) async fn main_listener(settings: &Settings) -> anyhow::Result<Listener> {
+    let address = settings.text(&LISTEN).unwrap_or_default().parse().context("`listen`")?;
+    Ok(bind(listen(settings, address)?).await?)
+}
+
+fn listen(settings: &Settings, address: SocketAddr) -> anyhow::Result<Listen> {
     let tls = match (settings.path(&TLS_CERT), settings.path(&TLS_KEY)) {
         (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
         (None, None) => None,
         _ => bail!("`tls-cert` and `tls-key` go together: the certificate and its key"),
     };
-    let plaintext_ok = settings.flag(&PLAINTEXT_OK);
-    let listen =
-        |address: SocketAddr| Listen { address, tls: tls.clone(), plaintext_ok, bounds: Bounds::default() };
-    let address = settings.text(&LISTEN).unwrap_or_default().parse().context("`listen`")?;
-    let main = bind(listen(address)).await?;
+    Ok(Listen { address, tls, plaintext_ok: settings.flag(&PLAINTEXT_OK), bounds: Bounds::default() })
+}
+
+async fn listeners(settings: &Settings) -> anyhow::Result<Bound> {
+    let main = main_listener(settings).await?;
     let (mut below, mut own) = (Vec::new(), Vec::new());
     for text in settings.texts(&DIALECT) {
         let (name, address) = dialect(text).map_err(anyhow::Error::msg)?;
@@ -91,7 +97,9 @@ async fn listeners(settings: &Settings) -> anyhow::Result<Bound> {
         match address {
             None if !below.contains(&dialect) => below.push(dialect),
             None => {}
-            Some(address) => own.push(OwnDialect { dialect, listener: bind(listen(address)).await? }),
+            Some(address) => {
+                own.push(OwnDialect { dialect, listener: bind(listen(settings, address)?).await? })
+            }
         }
     }
     Ok(Bound { main, below, own })
@@ -145,13 +153,13 @@ async fn run(
     Ok(())
 }
 
-async fn stopped(mut shutdown: watch::Receiver<bool>) {
+pub(super) async fn stopped(mut shutdown: watch::Receiver<bool>) {
     // The sender lives as long as the signals are waited for; its end is an end too.
     let _ = shutdown.wait_for(|stop| *stop).await;
 }
 
 /// Turns true at SIGTERM or SIGINT. A second one ends the process at once.
-fn shutdown_signal() -> anyhow::Result<watch::Receiver<bool>> {
+pub(super) fn shutdown_signal() -> anyhow::Result<watch::Receiver<bool>> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be handled")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be handled")?;
     let (sender, receiver) = watch::channel(false);
@@ -207,11 +215,22 @@ fn place_is_open(place: &Place) -> bool {
 }
 
 /// Where it listens, with the ports that were taken.
+pub(super) fn tell_listening_on(session: &Session, listener: &Listener) {
+    let main = url(listener);
+    if session.output.json {
+        session.output.say(&json!({"listening": main}).to_string());
+    } else {
+        session.output.say(&format!("listening on {main}"));
+    }
+}
+
+fn url(listener: &Listener) -> String {
+    let scheme = if listener.is_tls() { "https" } else { "http" };
+    format!("{scheme}://{}", listener.address())
+}
+
+/// The same of a server, with its dialects.
 fn tell_listening(session: &Session, bound: &Bound) {
-    let url = |listener: &Listener| {
-        let scheme = if listener.is_tls() { "https" } else { "http" };
-        format!("{scheme}://{}", listener.address())
-    };
     let main = url(&bound.main);
     let below = bound.below.iter().map(|dialect| (dialect.to_string(), format!("{main}/dialects/{dialect}")));
     let own = bound.own.iter().map(|own| (own.dialect.to_string(), url(&own.listener)));

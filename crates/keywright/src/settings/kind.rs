@@ -34,6 +34,8 @@ pub(crate) enum Kind {
     Database,
     /// `10.0.0.0/8` or `127.0.0.1`.
     Network,
+    /// A keyspace's name or id.
+    Keyspace,
     /// `onenet` or `onenet=127.0.0.1:7711`.
     Dialect,
     /// 64 hex digits.
@@ -54,8 +56,10 @@ impl Kind {
     /// Says what is wrong with a value. Never repeats a secret.
     pub(crate) fn check(self, text: &str) -> Result<(), String> {
         match self {
-            Self::Text | Self::Path if text.is_empty() => Err("must not be empty".to_owned()),
-            Self::Text | Self::Path => Ok(()),
+            Self::Text | Self::Path | Self::Keyspace if text.is_empty() => {
+                Err("must not be empty".to_owned())
+            }
+            Self::Text | Self::Path | Self::Keyspace => Ok(()),
             Self::Url => {
                 let url = text.starts_with("http://") || text.starts_with("https://");
                 url.then_some(()).ok_or_else(|| "must begin with http:// or https://".to_owned())

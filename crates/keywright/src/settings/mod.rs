@@ -44,8 +44,12 @@ pub(crate) enum UsedBy {
     Client,
     /// Those that open the data directory, `serve` included.
     Data,
+    /// `serve` and `follow`.
+    Listen,
     /// `serve` alone.
     Serve,
+    /// `follow` alone.
+    Follow,
 }
 
 macro_rules! settings {
@@ -78,19 +82,19 @@ settings! {
         "What takes over when the PostgreSQL server fails: nothing; a standby that replicates synchronously; or another server on the same storage. A server that has a standby is refused until this is said.";
     NODE_NAME = "node-name" Kind::Text, None, false, Serve, "NAME",
         "The supervisor's slot that this node runs in. Starting says that whoever ran in it before is dead, so that no write waits for it.";
-    LISTEN = "listen" Kind::Address, Some("127.0.0.1:7700"), false, Serve, "ADDRESS",
+    LISTEN = "listen" Kind::Address, Some("127.0.0.1:7700"), false, Listen, "ADDRESS",
         "Where to listen; port 0 takes a free one. On anything but loopback, TLS or `plaintext-ok` is needed.";
     DIALECT = "dialect" Kind::Dialect, None, false, Serve, "NAME[=ADDRESS]",
         "A vendor's wire to serve, such as `onenet` (docs/dialects has one page a vendor), under /dialects/NAME; with an address, at its root. Can be repeated.";
-    GATEWAY_PEERS = "gateway-peers" Kind::Network, None, false, Serve, "NETWORK",
+    GATEWAY_PEERS = "gateway-peers" Kind::Network, None, false, Listen, "NETWORK",
         "From where gateways may ask at /gateway/auth: addresses and networks. Without it: this machine only. Can be repeated.";
-    TRUSTED_PROXIES = "trusted-proxies" Kind::Network, None, false, Serve, "NETWORK",
+    TRUSTED_PROXIES = "trusted-proxies" Kind::Network, None, false, Listen, "NETWORK",
         "Proxies in front of the gateway whose word about a client's address counts. The gateway that asks needs not be named. Can be repeated.";
-    TLS_CERT = "tls-cert" Kind::Path, None, false, Serve, "FILE",
+    TLS_CERT = "tls-cert" Kind::Path, None, false, Listen, "FILE",
         "The certificate chain to serve TLS with, in PEM.";
-    TLS_KEY = "tls-key" Kind::Path, None, false, Serve, "FILE",
+    TLS_KEY = "tls-key" Kind::Path, None, false, Listen, "FILE",
         "The certificate's private key, in PEM.";
-    PLAINTEXT_OK = "plaintext-ok" Kind::Flag, Some("false"), false, Serve, "BOOL",
+    PLAINTEXT_OK = "plaintext-ok" Kind::Flag, Some("false"), false, Listen, "BOOL",
         "Listen without TLS on an address that is not loopback: behind a proxy that ends TLS.";
     MAX_STALENESS = "max-staleness" Kind::Duration, Some("60s"), false, Serve, "DURATION",
         "How long a node that cannot reach its store goes on answering verifications, and so how long a write may wait for a node that is lost. With SQLite, which is inside the node, that does not happen.";
@@ -104,11 +108,15 @@ settings! {
         "How long one call to the limiter's server may take, 1ms to 1s; a verification waits for two at most. Then `limiter-unavailable` is in force until the server answers again.";
     LIMITER_UNAVAILABLE = "limiter-unavailable" Kind::Choice(&["local", "allow", "deny"]), Some("local"), false, Serve, "POLICY",
         "What to do with limits while the limiter's server is away: `local`, each node admits its share by its own count; `allow`, admit without counting; `deny`, refuse what was not given before.";
+    FOLLOW_KEYSPACES = "follow-keyspaces" Kind::Keyspace, None, false, Follow, "NAME",
+        "A keyspace to follow, by name or id. Without it: every one that the key reaches. Can be repeated.";
+    FOLLOW_STALENESS = "follow-staleness" Kind::Duration, Some("5s"), false, Follow, "DURATION",
+        "How old what is answered by may be, 1s at least. Beyond it this follower refuses, and says that it is not ready.";
     ROOT_KEY = "root-key" Kind::RootKey, None, true, Serve, "KEY",
         "The root key to begin with, 32 characters or more, in place of a random one that is printed once.";
-    LOG = "log" Kind::Text, Some("info"), false, Serve, "FILTER",
+    LOG = "log" Kind::Text, Some("info"), false, Listen, "FILTER",
         "What to log to standard error: a level, or a filter such as `info,keywright_store=debug`.";
-    LOG_FORMAT = "log-format" Kind::Choice(&["text", "json"]), Some("text"), false, Serve, "FORMAT",
+    LOG_FORMAT = "log-format" Kind::Choice(&["text", "json"]), Some("text"), false, Listen, "FORMAT",
         "How to log: `text` for people, `json` for programs.";
 }
 
@@ -126,7 +134,7 @@ impl Setting {
 
     /// Whether it can be given more than once.
     pub(crate) fn is_list(&self) -> bool {
-        matches!(self.kind, Kind::Dialect | Kind::Network)
+        matches!(self.kind, Kind::Dialect | Kind::Network | Kind::Keyspace)
     }
 }
 

@@ -31,7 +31,9 @@ pub(crate) fn reference() -> String {
     let groups = [
         (UsedBy::Client, "For commands that call a server"),
         (UsedBy::Data, "For `serve` and the commands on a data directory"),
+        (UsedBy::Listen, "For `serve` and `follow`"),
         (UsedBy::Serve, "For `serve`"),
+        (UsedBy::Follow, "For `follow`"),
     ];
     for (used_by, title) in groups {
         let _ = write!(
