@@ -363,9 +363,9 @@ impl Control {
 /// Whose answers these changes may change.
 pub(crate) fn touched(changes: &[Change]) -> Touched {
     let keyspace = |change: &Change| match change {
-        Change::KeyChanged(key) => Some(key.keyspace),
-        Change::KeyspaceChanged(keyspace) => Some(keyspace.id),
-        Change::KeyspaceDeleted(_, id) => Some(*id),
+        Change::KeyChanged(key) => Some((key.org, key.keyspace)),
+        Change::KeyspaceChanged(keyspace) => Some((keyspace.org, keyspace.id)),
+        Change::KeyspaceDeleted(org, id) | Change::KeyPurged(org, id, _) => Some((*org, *id)),
         Change::OrgChanged(_)
         | Change::OrgDeleted(_)
         | Change::PrincipalChanged(_)
@@ -373,10 +373,10 @@ pub(crate) fn touched(changes: &[Change]) -> Touched {
         | Change::RoleChanged(_)
         | Change::RoleDeleted(..)
         | Change::PlanChanged(_)
-        | Change::PlanDeleted(..)
-        | Change::KeyPurged(..) => None,
+        | Change::PlanDeleted(..) => None,
     };
-    changes.iter().map(keyspace).collect::<Option<_>>().map_or(Touched::Everything, Touched::Keyspaces)
+    let orgs = || Touched::Orgs(changes.iter().map(Change::org).collect());
+    changes.iter().map(keyspace).collect::<Option<_>>().map_or_else(orgs, Touched::Keyspaces)
 }
 
 /// A call's name belongs to its caller and its route.

@@ -6,8 +6,11 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use keywright_model::id::{KeyspaceId, NodeId};
+use keywright_model::feed::Scope;
+use keywright_model::id::{KeyspaceId, NodeId, OrgId};
+use keywright_model::noun::Actor;
 use keywright_model::revision::{Incarnation, Revision};
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use crate::StoreError;
@@ -49,6 +52,16 @@ impl MemberStatus {
     }
 }
 
+/// What a follower answers for, and with whose key it registered: nobody else speaks for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Followed {
+    /// Whose life it is.
+    pub by: Actor,
+    /// The keyspaces that it answers for.
+    #[serde(flatten)]
+    pub scope: Scope,
+}
+
 /// A verifier that registers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewMember {
@@ -56,8 +69,8 @@ pub struct NewMember {
     pub id: NodeId,
     /// The supervisor's slot that it runs in, if it has one. Registering says that whoever ran in it before is dead.
     pub name: Option<String>,
-    /// The keyspaces that it answers for; `None` is all, as a node does.
-    pub scope: Option<BTreeSet<KeyspaceId>>,
+    /// What it answers for; `None` is everything, as a node does.
+    pub scope: Option<Followed>,
     /// How long it trusts one renewal, in milliseconds.
     pub lease_ms: u64,
     /// Where it can be reached, for people.
@@ -73,8 +86,8 @@ pub struct Member {
     pub id: NodeId,
     /// The supervisor's slot, if any.
     pub name: Option<String>,
-    /// The keyspaces that it answers for; `None` is all.
-    pub scope: Option<BTreeSet<KeyspaceId>>,
+    /// What it answers for; `None` is everything, as a node does.
+    pub scope: Option<Followed>,
     /// How far it has come.
     pub status: MemberStatus,
     /// The newest revision that it has reported to answer by.
@@ -90,11 +103,14 @@ pub struct Member {
 }
 
 impl Member {
-    /// Whether it answers for any of these keyspaces.
+    /// Whether a write may change its answers.
     pub fn answers_for(&self, touched: &Touched) -> bool {
         match (&self.scope, touched) {
             (None, _) | (_, Touched::Everything) => true,
-            (Some(scope), Touched::Keyspaces(touched)) => !scope.is_disjoint(touched),
+            (Some(Followed { scope, .. }), Touched::Orgs(orgs)) => orgs.contains(&scope.org),
+            (Some(Followed { scope, .. }), Touched::Keyspaces(touched)) => {
+                touched.iter().any(|(org, keyspace)| scope.includes(*org, *keyspace))
+            }
         }
     }
 }
@@ -104,8 +120,10 @@ impl Member {
 pub enum Touched {
     /// Anybody's.
     Everything,
-    /// Only those about keys of these keyspaces.
-    Keyspaces(BTreeSet<KeyspaceId>),
+    /// Only those about keys of these organizations.
+    Orgs(BTreeSet<OrgId>),
+    /// Only those about keys of these keyspaces, each of an organization.
+    Keyspaces(BTreeSet<(OrgId, KeyspaceId)>),
 }
 
 /// What a renewal came to.
@@ -152,7 +170,7 @@ pub trait Members: Send + Sync {
     fn reports(&self) -> broadcast::Receiver<Report>;
 }
 
-/// Nobody but this process verifies: the embedded store without followers that hold a lease.
+/// Nobody but this process verifies, and nobody else is let in.
 #[derive(Debug)]
 pub struct Alone(broadcast::Sender<Report>);
 

@@ -3,9 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use keywright_model::id::KeyspaceId;
+use keywright_model::admin::Reach;
+use keywright_model::feed::Scope;
+use keywright_model::id::{KeyspaceId, OrgId};
+use keywright_model::noun::Actor;
 use keywright_model::time::Timestamp;
-use keywright_store::{NewMember, Renewal, Report};
+use keywright_store::{Followed, NewMember, Renewal, Report};
 use tokio::time::Instant;
 
 use super::*;
@@ -294,10 +297,16 @@ async fn many_changes_are_given_more_patience() {
 
 #[tokio::test(start_paused = true)]
 async fn a_follower_of_other_keyspaces_holds_up_nobody() {
-    let keyspace = |number| BTreeSet::from([KeyspaceId::from_bits(number)]);
-    let follower = Member { scope: Some(keyspace(1)), ..member(1, MemberStatus::Live) };
+    let org = OrgId::from_bits(1);
+    let keyspace = |number| BTreeSet::from([(org, KeyspaceId::from_bits(number))]);
+    let only = BTreeSet::from([KeyspaceId::from_bits(1)]);
+    let scope = Followed { by: Actor::Root, scope: Scope { org, keyspaces: Reach::Only(only) } };
+    let follower = Member { scope: Some(scope), ..member(1, MemberStatus::Live) };
     let World { barrier, .. } = world([follower], true);
     assert!(barrier.wait_for(Revision(2), &Touched::Keyspaces(keyspace(2)), SECOND).await);
+    let org_of = |number| Touched::Orgs(BTreeSet::from([OrgId::from_bits(number)]));
+    assert!(barrier.wait_for(Revision(2), &org_of(2), SECOND).await, "another tenant's writers");
     assert!(!barrier.wait_for(Revision(2), &Touched::Keyspaces(keyspace(1)), SECOND).await);
+    assert!(!barrier.wait_for(Revision(2), &org_of(1), SECOND).await);
     assert!(!barrier.wait_for(Revision(2), &EVERYTHING, SECOND).await);
 }

@@ -4,12 +4,11 @@
 //! A report tells nobody by `NOTIFY`: PostgreSQL lets one notifying transaction commit at a time, its flush and its wait for
 //! a standby included, so that reports would wait for every write and writes for every report. Whoever waits looks.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use keywright_model::id::{KeyspaceId, NodeId};
+use keywright_model::id::NodeId;
 use keywright_model::revision::{Incarnation, Revision};
 use tokio::sync::{Mutex, broadcast};
 use tokio::task::JoinHandle;
@@ -20,7 +19,7 @@ use super::connect::{Connector, Purpose};
 use super::link::{Link, Param};
 use super::value::{Id, column, count, count_column, from_json, id_column, to_json};
 use crate::StoreError;
-use crate::members::{Member, MemberStatus, Members, NewMember, Renewal, Report};
+use crate::members::{Followed, Member, MemberStatus, Members, NewMember, Renewal, Report};
 
 /// Where it is heard that something about members but reports has changed.
 const CHANGED: &str = "keywright_members";
@@ -220,7 +219,7 @@ fn member(row: &Row) -> Result<Member, StoreError> {
     Ok(Member {
         id: NodeId::from_bits(id_column(row, 0)?),
         name: column(row, 1)?,
-        scope: scope.map(|text| from_json::<BTreeSet<KeyspaceId>>(text, "a member's scope")).transpose()?,
+        scope: scope.map(|text| from_json::<Followed>(text, "a member's scope")).transpose()?,
         status: MemberStatus::parse(status)
             .ok_or_else(|| StoreError::Corrupt(format!("a member is `{status}`")))?,
         applied: Revision(count_column(row, 4)?),

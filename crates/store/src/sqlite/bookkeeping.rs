@@ -6,6 +6,7 @@ use keywright_model::time::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::commit::write_wrapped;
+use super::members::{self, MemberChore};
 use super::nouns::{all, first};
 use super::value::{column, count, id, optional_time_column, sealed_from, uncount};
 use crate::audit::AuditKey;
@@ -37,6 +38,8 @@ pub(super) enum Chore {
     Reconfigure(InstallationChange),
     /// What has run out goes.
     Sweep { now: Timestamp, feed_before: Timestamp },
+    /// A follower comes, or goes on.
+    Member(MemberChore),
 }
 
 /// Does a chore inside the group's transaction, whole or not at all.
@@ -49,6 +52,7 @@ pub(super) fn perform(connection: &Connection, key: &AuditKey, chore: &Chore) ->
         Chore::Uses(uses) => write_uses(connection, uses),
         Chore::Reconfigure(change) => reconfigure(connection, key, change),
         Chore::Sweep { now, feed_before } => sweep(connection, *now, *feed_before),
+        Chore::Member(chore) => members::write(connection, chore),
     };
     if !connection.is_autocommit() {
         if done.is_err() {

@@ -16,6 +16,7 @@ mod feed;
 #[cfg(test)]
 mod file_tests;
 mod keys_page;
+mod members;
 mod migrate;
 mod nouns;
 mod open;
@@ -47,6 +48,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::broadcast;
 
 pub use self::backup::{BackupError, Manifest, Progress};
+pub use self::members::SqliteMembers;
 pub use self::open::{DATABASE, LOCK, OpenError};
 pub use self::restore::{Ended, Restore, Revival, Revivals, restore, restore_check};
 
