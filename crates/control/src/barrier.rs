@@ -150,6 +150,11 @@ impl Barrier {
         &self.0.applied
     }
 
+    /// The rows of who verifies.
+    pub(crate) fn members(&self) -> &dyn Members {
+        &*self.0.members
+    }
+
     /// How many writes are known not to be enforced yet.
     pub fn owed(&self) -> usize {
         self.0.owed().len()

@@ -13,6 +13,7 @@ mod error;
 pub mod feed;
 mod housekeeping;
 pub mod keys;
+pub mod leases;
 mod lookup;
 mod nouns;
 mod reads;
@@ -109,6 +110,11 @@ impl Control {
     /// The wait of every write.
     pub fn barrier(&self) -> &Barrier {
         &self.0.barrier
+    }
+
+    /// The rows of who verifies.
+    fn members(&self) -> &dyn keywright_store::Members {
+        self.0.barrier.members()
     }
 
     /// 128 random bits, for identifiers.

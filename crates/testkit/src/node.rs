@@ -12,10 +12,11 @@ use keywright_model::key::{Key, KeySecret};
 use keywright_model::seal::SealingKey;
 use keywright_model::secret::{Entropy, Secret};
 use keywright_store::audit::AuditKey;
-use keywright_store::sqlite::{SqliteFile, SqliteStore};
-use keywright_store::{Alone, Store, Use};
+use keywright_store::sqlite::{SqliteFile, SqliteMembers, SqliteStore};
+use keywright_store::{Store, Use};
 use keywright_verifier::{Lease, Now, Options, Verifier};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use crate::{ManualClock, SeededEntropy, Watched, canary};
@@ -38,6 +39,8 @@ pub struct TestNode {
     /// The keyring.
     pub vault: Arc<Vault>,
     follower: Option<Follower>,
+    /// Waits for followers that hold a lease.
+    waiting: Waiting,
     directory: Arc<Scratch>,
 }
 
@@ -51,8 +54,8 @@ impl TestNode {
     /// Stops this node and starts one on the same data, with other randomness.
     pub async fn restarted(self, seed: u64) -> Self {
         let (directory, clock) = (Arc::clone(&self.directory), Arc::clone(&self.clock));
-        let Self { control, store, watched, follower, .. } = self;
-        drop((control, watched, follower));
+        let Self { control, store, watched, follower, waiting, .. } = self;
+        drop((control, watched, follower, waiting));
         // The writer's thread holds the directory's lock until the last handle is gone.
         drop(store);
         for _ in 0..200 {
@@ -83,20 +86,20 @@ impl TestNode {
         let source = Arc::new(StoreSource::new(Arc::clone(&shared), Arc::clone(&vault)));
         let follower = Follower::start(source, Arc::clone(&verifier)).await.expect("the index loads");
         let watched = Arc::new(Watched::new(shared));
+        let members = SqliteMembers::of(Arc::clone(&store)).await.expect("the members read");
+        let (applied, clock_too) = (follower.applied(), Arc::<ManualClock>::clone(&clock));
+        let barrier = Barrier::new(Arc::new(members), applied, clock_too);
+        let waiting = Waiting(tokio::spawn(barrier.clone().run()));
         let control = Control::new(Parts {
             store: Arc::<Watched>::clone(&watched),
             vault: Arc::clone(&vault),
-            barrier: Barrier::new(
-                Arc::new(Alone::default()),
-                follower.applied(),
-                Arc::<ManualClock>::clone(&clock),
-            ),
+            barrier,
             clock: Arc::<ManualClock>::clone(&clock),
             entropy,
             settings: Settings { enforce_timeout: Duration::from_secs(3) },
         });
         let follower = Some(follower);
-        Self { control, verifier, clock, store, watched, vault, follower, directory }
+        Self { control, verifier, clock, store, watched, vault, follower, waiting, directory }
     }
 
     /// Another index of the same data, loaded whole and not followed.
@@ -153,6 +156,15 @@ impl TestNode {
 pub fn origin() -> Origin {
     let address: IpAddr = [127, 0, 0, 1].into();
     Origin { wire: REST, address: Some(address), request_id: Some("test".to_owned()) }
+}
+
+/// A task that ends with its node, since it holds the store.
+struct Waiting(JoinHandle<()>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// A data directory that is looked through for leaked secrets before it goes.

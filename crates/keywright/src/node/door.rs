@@ -6,8 +6,8 @@ use std::sync::Arc;
 use keywright_control::bootstrap::FirstStart;
 use keywright_store::audit::{AuditKey, AuditReport, Progress};
 use keywright_store::postgres::{self, Failover, Follow, PostgresDatabase, PostgresShares, Timeline};
-use keywright_store::sqlite::SqliteFile;
-use keywright_store::{Alone, Installation, Members, Store, WrappedKey};
+use keywright_store::sqlite::{SqliteFile, SqliteMembers};
+use keywright_store::{Installation, Members, Store, WrappedKey};
 
 use super::assembled::fresh_id;
 use super::data::entropy;
@@ -109,13 +109,11 @@ impl Door {
     /// Starts to write and to read.
     pub(super) async fn start(self, key: AuditKey) -> anyhow::Result<Started> {
         match self {
-            Self::Sqlite(file) => Ok(Started {
-                store: file.start(key, entropy())?,
-                members: Arc::new(Alone::default()),
-                lease: None,
-                timeline: None,
-                shares: None,
-            }),
+            Self::Sqlite(file) => {
+                let store = file.start(key, entropy())?;
+                let members = Arc::new(SqliteMembers::of(Arc::clone(&store)).await?);
+                Ok(Started { store, members, lease: None, timeline: None, shares: None })
+            }
             Self::Postgres(database) => {
                 let (members, lease) = (database.listening_members(), database.members());
                 let (timeline, shares) = (Some(database.timeline()), Some(database.shares(fresh_id())));

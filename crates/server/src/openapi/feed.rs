@@ -47,6 +47,28 @@ pub(super) fn schemas() -> Schemas {
             ),
         ),
         (
+            "LeaseRequest",
+            object(
+                &["lease_seconds"],
+                [
+                    ("lease_seconds", json!({"type": "integer", "minimum": 1, "maximum": 60})),
+                    (
+                        "keyspaces",
+                        json!({"type": "array", "minItems": 1, "maxItems": 100, "items": {"type": "string"}}),
+                    ),
+                    (
+                        "name",
+                        json!({"type": "string", "maxLength": 100,
+                        "description": "A supervisor's slot: whoever ran in it before with this key is dead."}),
+                    ),
+                    ("version", json!({"type": "string", "maxLength": 100})),
+                ],
+            ),
+        ),
+        ("Lease", open(object(&["id", "scope"], [("id", text()), ("scope", json!({"type": "object"}))]))),
+        ("LeaseApplied", object(&["applied"], [("applied", text())])),
+        ("LeaseRevision", open(object(&["revision"], [("revision", text())]))),
+        (
             "FeedLine",
             json!({
                 "description": "One line of the answer: `snapshot`, `nouns` … `end`, or `since`, `write` … `end`. An answer without `end` was cut off.",

@@ -108,6 +108,16 @@ pub fn ok(value: &impl Serialize) -> Result<Response, Problem> {
     json_response(StatusCode::OK, value)
 }
 
+/// 201 with a value that is no noun.
+pub fn created(value: &impl Serialize) -> Result<Response, Problem> {
+    json_response(StatusCode::CREATED, value)
+}
+
+/// 204.
+pub fn nothing() -> Response {
+    StatusCode::NO_CONTENT.into_response()
+}
+
 /// A noun that was only looked at.
 pub fn noun(view: Map<String, Value>) -> Result<Response, Problem> {
     let Shown { status, body, headers } = Shown::noun(view);

@@ -27,7 +27,7 @@ use super::problem::{FEED_GONE, INTERNAL, Problem};
 /// One line of JSON each.
 pub(crate) const NDJSON: &str = "application/x-ndjson";
 /// How many keyspaces one follower may name.
-const KEYSPACES_MAX: usize = 100;
+pub(crate) const KEYSPACES_MAX: usize = 100;
 /// How long a call may wait for something new.
 const WAIT_SECONDS_MAX: u64 = 20;
 /// How many lines are made ahead of a follower that takes them slowly.

@@ -10,6 +10,7 @@ pub mod feed;
 pub mod headers;
 pub mod json;
 pub mod keys;
+pub mod leases;
 pub mod nouns;
 pub mod problem;
 pub mod query;

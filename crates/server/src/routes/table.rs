@@ -1,7 +1,7 @@
 //! The table itself.
 
 use super::{Access, Body, Parameter, Route, Values, Verb};
-use crate::rest::{audit, feed, keys, nouns, revisions, verify, whoami};
+use crate::rest::{audit, feed, keys, leases, nouns, revisions, verify, whoami};
 use crate::service;
 use keywright_control::NounKind;
 use keywright_model::admin::AdminAction;
@@ -138,6 +138,20 @@ routes! {
 }
 
 routes! {
+    LEASES "leases":
+    Post "/v1/feed/leases" "registerFollower" "Register a follower that is to hold a lease"
+        (FeedLease leases::register) Body::Json("LeaseRequest"), 201 "Lease" [];
+    Post "/v1/feed/leases/{id}/live" "followerGoesLive" "Have writers wait for it from now on"
+        (FeedLease leases::go_live) Body::Json("LeaseApplied"), 200 "LeaseRevision" [];
+    Post "/v1/feed/leases/{id}/renew" "renewFollower" "Let its lease run on from before this call"
+        (FeedLease leases::renew) Body::Optional("Nothing"), 200 "LeaseRevision" [];
+    Post "/v1/feed/leases/{id}/report" "followerApplied" "Say which revision it answers by"
+        (FeedLease leases::report) Body::Json("LeaseApplied"), 204 "" [];
+    Delete "/v1/feed/leases/{id}" "endFollower" "Say that it answers nothing any more"
+        (FeedLease leases::end) Body::None, 204 "" [];
+}
+
+routes! {
     REST "installation":
     Get "/v1/audit" "listAudit" "List who did what, newest first"
         (AuditRead audit::list) Body::None, 200 "AuditPage" [PAGE, AUDIT_FILTERS];
@@ -248,4 +262,4 @@ noun_routes!(PLANS "plans" "a plan" "Plan" Plan PlansRead PlansWrite);
 
 /// Every route, by what it is about.
 pub(super) const TABLE: &[&[Route]] =
-    &[SERVICE, KEYS, VERIFY, ORGS, KEYSPACES, PRINCIPALS, ROLES, PLANS, REST];
+    &[SERVICE, KEYS, VERIFY, ORGS, KEYSPACES, PRINCIPALS, ROLES, PLANS, LEASES, REST];

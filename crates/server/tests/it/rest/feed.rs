@@ -269,3 +269,165 @@ async fn a_call_that_waits_ends_with_the_next_write_and_with_the_right_to_hear_i
     let (told, _) = tokio::time::timeout(Duration::from_secs(10), both).await.expect("it does not wait on");
     check(&told, 401, "unauthenticated");
 }
+
+async fn life(app: &TestApp, bearer: &str, more: Value) -> Reply {
+    let mut body = json!({"lease_seconds": 5});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    app.call(bearer, "POST", "/v1/feed/leases", &[], body).await
+}
+
+/// The path of a life that was registered.
+#[track_caller]
+fn path(reply: &Reply) -> String {
+    assert_eq!(reply.status, 201, "{:?}", reply.body);
+    format!("/v1/feed/leases/{}", reply.json()["id"].as_str().unwrap())
+}
+
+/// A life that is live and answers by everything.
+async fn live(app: &TestApp, bearer: &str, keyspaces: Value) -> String {
+    let path = path(&life(app, bearer, keyspaces).await);
+    let head = app.root("PATCH", "/v1/keyspaces/default", json!({"max_staleness_seconds": 9})).await;
+    let applied = json!({"applied": head.header("keywright-revision")});
+    let reply = app.call(bearer, "POST", &format!("{path}/live"), &[], applied).await;
+    assert_eq!(reply.json()["revision"], head.header("keywright-revision"), "{:?}", reply.body);
+    path
+}
+
+#[tokio::test]
+async fn writers_wait_for_a_lease_of_the_keyspaces_that_they_touch_and_for_no_other() {
+    let app = TestApp::start().await;
+    other_org(&app, "acme").await;
+    keyspace(&app, "mine").await;
+    let holder = manager(&app, "default", &["feed.read", "feed.lease"]).await;
+    let here = made(&app, json!({"name": "k", "keyspace": "mine"})).await;
+    let there = api_key(&app).await;
+    let path = live(&app, &holder.secret, json!({"keyspaces": ["mine"]})).await;
+    let now = [("prefer", "wait=0")];
+    let disable = |key: &Made| format!("{}/disable", key.path());
+    let elsewhere = app.call(ROOT, "POST", &disable(&there), &[], json!({})).await;
+    assert_eq!((elsewhere.status, elsewhere.header("keywright-enforced")), (200, "all"));
+    let acme = [("keywright-org", "acme")];
+    let role = json!({"name": "r", "grants": []});
+    assert_eq!(
+        app.call(ROOT, "POST", "/v1/roles", &acme, role.clone()).await.header("keywright-enforced"),
+        "all"
+    );
+    let touched = app.call(ROOT, "POST", &disable(&here), &now, json!({})).await;
+    assert_eq!((touched.status, touched.header("keywright-enforced")), (202, "pending"));
+    let monitor = format!("/v1/revisions/{}", touched.header("keywright-revision"));
+    assert_eq!(app.root("GET", &monitor, Value::Null).await.json()["missing"], 1);
+    // Roles are the whole organization's.
+    let role = app.call(ROOT, "POST", "/v1/roles", &now, role).await;
+    assert_eq!((role.status, role.header("keywright-enforced")), (201, "pending"));
+    let applied = json!({"applied": role.header("keywright-revision")});
+    let reported = app.call(&holder.secret, "POST", &format!("{path}/report"), &[], applied).await;
+    assert_eq!(reported.status, 204);
+    assert_eq!(app.root("GET", &monitor, Value::Null).await.json()["enforced"], "all");
+    let again = app.call(ROOT, "POST", &format!("{}/enable", here.path()), &now, json!({})).await;
+    assert_eq!(again.header("keywright-enforced"), "pending");
+    assert_eq!(app.call(&holder.secret, "DELETE", &path, &[], Value::Null).await.status, 204);
+    let monitor = format!("/v1/revisions/{}", again.header("keywright-revision"));
+    assert_eq!(app.root("GET", &monitor, Value::Null).await.json()["enforced"], "all", "it has left");
+    check(
+        &app.call(&holder.secret, "POST", &format!("{path}/renew"), &[], json!({})).await,
+        404,
+        "not_found",
+    );
+}
+
+#[tokio::test]
+async fn a_lease_is_its_holders_and_ends_with_the_right_to_it() {
+    let app = TestApp::start().await;
+    keyspace(&app, "mine").await;
+    let admin = |actions: Value| json!({"actions": actions, "orgs": ["default"], "keyspaces": ["mine"]});
+    let both = json!(["feed.read", "feed.lease"]);
+    let body = json!({"kind": "management", "name": "f", "admin": admin(both.clone()), "grantable": []});
+    let (holder, other) = (made(&app, body.clone()).await, made(&app, body).await);
+    let path = live(&app, &holder.secret, json!({})).await;
+    let call = |bearer: &str, verb: &'static str| {
+        let (bearer, path) = (bearer.to_owned(), format!("{path}/{verb}"));
+        let app = &app;
+        async move { app.call(&bearer, "POST", &path, &[], json!({})).await }
+    };
+    assert_eq!(call(&holder.secret, "renew").await.status, 200);
+    check(&call(&other.secret, "renew").await, 404, "not_found");
+    check(&app.call(&other.secret, "DELETE", &path, &[], Value::Null).await, 404, "not_found");
+    check(&app.root("DELETE", &path, Value::Null).await, 404, "not_found");
+    check(&life(&app, &holder.secret, json!({"keyspaces": ["default"]})).await, 404, "not_found");
+    for far in [u64::MAX, 1_000_000] {
+        let at: RevisionToken = end(&lines(&ask(&app, &holder.secret, json!({})).await)).parse().unwrap();
+        let far = json!({"applied": RevisionToken { revision: Revision(far), ..at }});
+        check(&app.call(&holder.secret, "POST", &format!("{path}/report"), &[], far).await, 404, "not_found");
+    }
+    for (seconds, code) in
+        [(json!(0), "out_of_range"), (json!(61), "out_of_range"), (Value::Null, "missing_field")]
+    {
+        let reply = life(&app, &holder.secret, json!({"lease_seconds": seconds})).await;
+        assert_eq!(items(&reply), [format!("/lease_seconds {code}")]);
+    }
+    // What it answers for is out of its reach now, so that it would hear of nothing there any more.
+    let narrowed = json!({"admin": {"actions": both, "orgs": ["default"], "keyspaces": ["default"]}});
+    app.root("PATCH", &holder.path(), narrowed).await;
+    check(&call(&holder.secret, "renew").await, 403, "forbidden");
+    app.root("PATCH", &holder.path(), json!({"admin": admin(json!(["feed.read"]))})).await;
+    check(&call(&holder.secret, "renew").await, 403, "forbidden");
+    check(&life(&app, &holder.secret, json!({})).await, 403, "forbidden");
+    let lease_alone = made(
+        &app,
+        json!({"kind": "management", "name": "f", "admin": admin(json!(["feed.lease"])), "grantable": []}),
+    )
+    .await;
+    check(&life(&app, &lease_alone.secret, json!({})).await, 403, "forbidden");
+}
+
+#[tokio::test]
+async fn sixteen_followers_hold_a_lease_and_no_more() {
+    let app = TestApp::start().await;
+    let holder = manager(&app, "default", &["feed.read", "feed.lease"]).await;
+    let mut paths = Vec::new();
+    for _ in 0..16 {
+        paths.push(path(&life(&app, &holder.secret, json!({})).await));
+    }
+    check(&life(&app, &holder.secret, json!({})).await, 409, "too_many_followers");
+    check(&app.root("POST", "/v1/feed/leases", json!({"lease_seconds": 5})).await, 409, "too_many_followers");
+    assert_eq!(app.call(&holder.secret, "DELETE", &paths[3], &[], Value::Null).await.status, 204);
+    path(&life(&app, &holder.secret, json!({"name": "slot"})).await);
+    check(&life(&app, &holder.secret, json!({})).await, 409, "too_many_followers");
+    path(&life(&app, &holder.secret, json!({"name": "slot"})).await);
+}
+
+#[tokio::test]
+async fn a_follower_that_is_silent_holds_a_write_up_for_its_lease_and_no_longer() {
+    let app = TestApp::start().await;
+    let holder = manager(&app, "default", &["feed.read", "feed.lease"]).await;
+    let key = api_key(&app).await;
+    let path = live(&app, &holder.secret, json!({})).await;
+    let written =
+        app.call(ROOT, "POST", &format!("{}/revoke", key.path()), &[("prefer", "wait=0")], json!({})).await;
+    assert_eq!((written.status, written.header("keywright-enforced")), (202, "pending"));
+    let monitor = format!("/v1/revisions/{}", written.header("keywright-revision"));
+    let until = async |enforced: &str| {
+        for _ in 0..2_000 {
+            if app.root("GET", &monitor, Value::Null).await.json()["enforced"] == enforced {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("it is not {enforced}");
+    };
+    // Patience is over: it is given no lease any more.
+    app.node.clock.advance_ms(2_100);
+    for _ in 0..2_000 {
+        if app.call(&holder.secret, "POST", &format!("{path}/renew"), &[], json!({})).await.status == 409 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let refused = app.call(&holder.secret, "POST", &format!("{path}/renew"), &[], json!({})).await;
+    check(&refused, 409, "lease_ended");
+    app.node.clock.advance_ms(5_000);
+    until("pending").await;
+    // Five seconds by a clock that may run 10 % slow, counted by one that may run 10 % fast.
+    app.node.clock.advance_ms(1_300);
+    until("all").await;
+}

@@ -45,6 +45,11 @@ fn expectations() -> BTreeMap<&'static str, (Elsewhere, Value)> {
         ("verify", (NotFoundVerdict, json!({"secret": "SECRET"}))),
         ("verifyBatch", (NotFoundVerdict, json!([{"secret": "SECRET"}]))),
         ("feed", (Own, json!({"digest_key": "1".repeat(64)}))),
+        ("registerFollower", (Own, json!({"lease_seconds": 5}))),
+        ("followerGoesLive", (Hidden, json!({"applied": "REVISION"}))),
+        ("renewFollower", (Hidden, json!({}))),
+        ("followerApplied", (Hidden, json!({"applied": "REVISION"}))),
+        ("endFollower", (Hidden, Value::Null)),
         ("listAudit", (Own, Value::Null)),
         ("whoami", (Own, Value::Null)),
         ("getRevision", (Own, Value::Null)),
@@ -132,6 +137,7 @@ async fn victim(app: &TestApp) -> Victim {
     ] {
         nouns.insert(tag, app.root("POST", path, json!({"name": "victims"})).await.json());
     }
+    nouns.insert("leases", app.root("POST", "/v1/feed/leases", json!({"lease_seconds": 5})).await.json());
     nouns.insert("orgs", app.root("GET", "/v1/orgs/default", Value::Null).await.json());
     let written = app.root("PATCH", &key.path(), json!({"description": "d"})).await;
     Victim { nouns, secret: key.secret, revision: written.header("keywright-revision").to_owned() }
@@ -152,7 +158,8 @@ impl Victim {
         if body == "VIEW" {
             return self.nouns[route.tag].clone();
         }
-        serde_json::from_str(&body.to_string().replace("SECRET", &self.secret)).unwrap()
+        let body = body.to_string().replace("SECRET", &self.secret).replace("REVISION", &self.revision);
+        serde_json::from_str(&body).unwrap()
     }
 }
 
@@ -181,7 +188,7 @@ async fn what_is_another_tenants_does_not_exist() {
     let app = TestApp::start().await;
     other_org(&app, "acme").await;
     let victim = victim(&app).await;
-    let intruder = manager(&app, "acme", &["*"]).await;
+    let intruder = manager(&app, "acme", &["*", "feed.lease"]).await;
     let before = app.root("GET", "/v1/keys", Value::Null).await.json();
     let table = expectations();
     for route in keyed() {
@@ -231,7 +238,7 @@ async fn another_tenants_id_costs_what_nobodys_costs() {
             .to_owned(),
         revision: victim.revision.clone(),
     };
-    let intruder = manager(&app, "acme", &["*"]).await;
+    let intruder = manager(&app, "acme", &["*", "feed.lease"]).await;
     let table = expectations();
     let mut compared = 0;
     for route in keyed() {

@@ -1,0 +1,161 @@
+//! Give followers a lease, as a node has: writers then wait for those of the keyspaces that they touch.
+//!
+//! Only root hands `feed.lease` out, and no more than [`FOLLOWERS_MAX`] hold one at once, since each can hold a write up for
+//! as long as its lease. A life belongs to the key that registered it: to every other caller it does not exist.
+
+use std::time::Duration;
+
+use keywright_model::admin::{AdminAction, Reach};
+use keywright_model::fault::Faults;
+use keywright_model::feed::Scope;
+use keywright_model::id::NodeId;
+use keywright_model::revision::{Revision, RevisionToken};
+use keywright_store::{Followed, Member, NewMember, Renewal};
+
+use crate::caller::Who;
+use crate::{Caller, Control, Error};
+
+/// How many followers may hold a lease at once.
+pub const FOLLOWERS_MAX: usize = 16;
+/// The shortest and the longest time for which one renewal may be trusted. A write waits for no follower for longer.
+pub const LEASE_SECONDS: std::ops::RangeInclusive<u64> = 1..=60;
+
+/// A follower that registers.
+#[derive(Clone, Debug)]
+pub struct NewLife {
+    /// Keyspaces by name or id; empty is every one that the caller reaches.
+    pub keyspaces: Vec<String>,
+    /// How long one renewal is trusted.
+    pub lease_seconds: u64,
+    /// The supervisor's slot that it runs in: whoever ran in it before with the same key is dead.
+    pub name: Option<String>,
+    /// The program's version, for people.
+    pub version: String,
+}
+
+/// A life that was registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// Its identifier, never used again.
+    pub id: NodeId,
+    /// What it answers for.
+    pub scope: Scope,
+}
+
+const NO_LIFE: Error = Error::NotFound("lease");
+
+/// What a life is told that is given no lease any more.
+const ENDED: Error = Error::WrongState {
+    code: "lease_ended",
+    detail: "this life is given no lease any more: register a new one",
+};
+
+impl Control {
+    /// Registers a follower's life. Nobody waits for it until it goes live.
+    pub async fn register_follower(&self, caller: &Caller, new: NewLife) -> Result<Life, Error> {
+        caller.require(AdminAction::FeedLease)?;
+        if !LEASE_SECONDS.contains(&new.lease_seconds) {
+            let (least, most) = LEASE_SECONDS.into_inner();
+            let detail = format!("must be a whole number from {least} to {most}");
+            return Err(Faults::one("/lease_seconds", "out_of_range", detail).into());
+        }
+        let scope = self.feed_scope(caller, &new.keyspaces).await?;
+        let id = NodeId::new(self.clock.now().unix_ms(), self.random_bits());
+        let by = caller.actor();
+        let lease = Duration::from_secs(new.lease_seconds);
+        self.members()
+            .register(&NewMember {
+                id,
+                // With its key in front, a follower's slot is never a node's or another follower's.
+                name: new.name.map(|name| format!("{by}/{name}")),
+                scope: Some(Followed { by, scope: scope.clone() }),
+                lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
+                address: caller.origin.address.map(|address| address.to_string()).unwrap_or_default(),
+                version: new.version,
+            })
+            .await?;
+        // Counted after it is there, so that two that come at once cannot both be the last.
+        let followers = self.members().members().await?.iter().filter(|one| one.scope.is_some()).count();
+        if followers > FOLLOWERS_MAX {
+            self.members().bury(id).await?;
+            return Err(Error::WrongState {
+                code: "too_many_followers",
+                detail: "16 followers hold a lease or ask for one; follow without a lease, or end one of them",
+            });
+        }
+        tracing::info!(node.id = %id, "a follower has registered");
+        Ok(Life { id, scope })
+    }
+
+    /// Has writers wait for a life from now on. Answers the newest revision, to be applied before the first renewal.
+    pub async fn follower_goes_live(
+        &self,
+        caller: &Caller,
+        id: NodeId,
+        applied: RevisionToken,
+    ) -> Result<RevisionToken, Error> {
+        self.own_life(caller, id).await?;
+        let applied = self.own_revision(applied).await?;
+        let head = self.members().go_live(id, applied).await?;
+        self.token(head.ok_or(ENDED)?).await
+    }
+
+    /// Lets the lease of a life run on from before this call was sent. Answers the newest revision.
+    pub async fn renew_follower(&self, caller: &Caller, id: NodeId) -> Result<RevisionToken, Error> {
+        self.own_life(caller, id).await?;
+        match self.members().renew(id).await? {
+            Renewal::Renewed { head, incarnation } => Ok(RevisionToken { incarnation, revision: head }),
+            Renewal::Refused => Err(ENDED),
+        }
+    }
+
+    /// Notes that a life answers by a revision.
+    pub async fn follower_applied(
+        &self,
+        caller: &Caller,
+        id: NodeId,
+        applied: RevisionToken,
+    ) -> Result<(), Error> {
+        self.own_life(caller, id).await?;
+        let applied = self.own_revision(applied).await?;
+        Ok(self.members().report(id, applied).await?)
+    }
+
+    /// Notes that a life answers nothing any more: no write waits for it.
+    pub async fn end_follower(&self, caller: &Caller, id: NodeId) -> Result<(), Error> {
+        caller.require(AdminAction::FeedLease)?;
+        self.life_of(caller, id).await?;
+        self.members().bury(id).await?;
+        tracing::info!(node.id = %id, "a follower has left");
+        Ok(())
+    }
+
+    /// A life of the caller's own, if the caller may still hear of all that it answers for.
+    async fn own_life(&self, caller: &Caller, id: NodeId) -> Result<(), Error> {
+        caller.require(AdminAction::FeedLease)?;
+        caller.require(AdminAction::FeedRead)?;
+        let member = self.life_of(caller, id).await?;
+        let reached = match &caller.who {
+            Who::Root => Reach::All,
+            Who::Key { admin, .. } => admin.keyspaces.clone(),
+        };
+        let hears = member.scope.is_some_and(|mine| reached.covers(&mine.scope.keyspaces));
+        if hears { Ok(()) } else { Err(Error::Forbidden { action: AdminAction::FeedRead }) }
+    }
+
+    async fn life_of(&self, caller: &Caller, id: NodeId) -> Result<Member, Error> {
+        let (by, org) = (caller.actor(), caller.org);
+        let own = |member: &Member| {
+            member.id == id
+                && member.scope.as_ref().is_some_and(|mine| mine.by == by && mine.scope.org == org)
+        };
+        self.members().members().await?.into_iter().find(own).ok_or(NO_LIFE)
+    }
+
+    /// A revision of this life of the data that there is.
+    async fn own_revision(&self, token: RevisionToken) -> Result<Revision, Error> {
+        let known =
+            self.incarnation().await? == token.incarnation && token.revision <= self.store.head().await?;
+        if known { Ok(token.revision) } else { Err(Error::NotFound("revision")) }
+    }
+}
