@@ -233,6 +233,33 @@ impl Transport {
         )
     }
 
+    /// The same server with the same key over connections of its own, for a thread that shares nothing with others. A call
+    /// is made once, in a bounded time.
+    #[cfg(feature = "embedded")]
+    pub(crate) fn apart(&self, timeout: Duration) -> Result<Self, Error> {
+        let mut builder = reqwest::Client::builder().redirect(Policy::none()).timeout(timeout);
+        if is_loopback(&self.base) {
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().map_err(Error::Setup)?;
+        let (base, server, headers) = (self.base.clone(), self.server.clone(), self.headers.clone());
+        Ok(Self { http, base, server, headers, attempts: 1, idempotency_keys: None })
+    }
+
+    /// Makes a call that is no write of a noun. `None` is an answer without a body.
+    #[cfg(feature = "embedded")]
+    pub(crate) async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: Option<Body>,
+    ) -> Result<Option<T>, Error> {
+        let (url, headers) = (self.url(path, &[])?, HeaderMap::new());
+        let call = Call { method, url, headers, body, repeatable: false };
+        let (status, _, bytes) = self.make(&call).await?;
+        if bytes.is_empty() { Ok(None) } else { self.parse(status, &bytes).map(Some) }
+    }
+
     /// Asks something whose answer is read as it comes. Its head must come within a time; the whole may take long.
     #[cfg(feature = "embedded")]
     pub(crate) async fn open(&self, path: &[&str], body: &Body, head: Duration) -> Result<Response, Error> {

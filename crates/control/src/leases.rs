@@ -10,7 +10,7 @@ use keywright_model::fault::Faults;
 use keywright_model::feed::Scope;
 use keywright_model::id::NodeId;
 use keywright_model::revision::{Revision, RevisionToken};
-use keywright_store::{Followed, Member, NewMember, Renewal};
+use keywright_store::{Followed, Member, MemberStatus, NewMember, Renewal};
 
 use crate::caller::Who;
 use crate::{Caller, Control, Error};
@@ -19,6 +19,9 @@ use crate::{Caller, Control, Error};
 pub const FOLLOWERS_MAX: usize = 16;
 /// The shortest and the longest time for which one renewal may be trusted. A write waits for no follower for longer.
 pub const LEASE_SECONDS: std::ops::RangeInclusive<u64> = 1..=60;
+
+/// How long a follower may take from its registration to going live before its place is given away.
+const JOINING_MS_MAX: i64 = 5 * 60_000;
 
 /// A follower that registers.
 #[derive(Clone, Debug)]
@@ -75,8 +78,7 @@ impl Control {
             })
             .await?;
         // Counted after it is there, so that two that come at once cannot both be the last.
-        let followers = self.members().members().await?.iter().filter(|one| one.scope.is_some()).count();
-        if followers > FOLLOWERS_MAX {
+        if self.followers().await? > FOLLOWERS_MAX {
             self.members().bury(id).await?;
             return Err(Error::WrongState {
                 code: "too_many_followers",
@@ -128,6 +130,34 @@ impl Control {
         self.members().bury(id).await?;
         tracing::info!(node.id = %id, "a follower has left");
         Ok(())
+    }
+
+    /// How many followers there are. Those that never went live are let go; those that seem to be dead are given no lease any
+    /// more, so that they are gone when the one that they had is over.
+    async fn followers(&self) -> Result<usize, Error> {
+        let members = self.members().members().await?;
+        let followers: Vec<Member> = members.into_iter().filter(|one| one.scope.is_some()).collect();
+        if followers.len() <= FOLLOWERS_MAX {
+            return Ok(followers.len());
+        }
+        let mut left = followers.len();
+        for one in followers {
+            let silent = one.renewed_ago_ms.is_none_or(|ago| ago > one.lease_ms.saturating_mul(2));
+            match one.status {
+                MemberStatus::Joining if self.is_old(one.id) => {
+                    left -= usize::from(self.members().bury(one.id).await?);
+                }
+                MemberStatus::Live if silent => self.members().fence(one.id).await?,
+                _ => {}
+            }
+        }
+        Ok(left)
+    }
+
+    /// Whether a life was registered so long ago that it will not go live any more.
+    fn is_old(&self, id: NodeId) -> bool {
+        let registered_ms = i64::try_from(id.bits() >> 80).unwrap_or(i64::MAX);
+        self.clock.now().unix_ms().saturating_sub(registered_ms) > JOINING_MS_MAX
     }
 
     /// A life of the caller's own, if the caller may still hear of all that it answers for.

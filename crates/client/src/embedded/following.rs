@@ -17,6 +17,8 @@ use crate::error::Error;
 const RETRY: Duration = Duration::from_millis(200);
 /// The same after a refusal, which will not be another one a moment later.
 const RETRY_REFUSED: Duration = Duration::from_secs(1);
+/// The same where the credential was refused: the node counts such calls against this address.
+const RETRY_UNKNOWN: Duration = Duration::from_secs(5);
 /// How long a call waits for something new at the most.
 const WAIT_SECONDS: u64 = 1;
 /// A bound of less than this could not be kept by calls that wait.
@@ -34,40 +36,33 @@ enum Step {
     More,
     /// What is in memory cannot be gone on from.
     Reload,
+    /// What may be followed is another thing than what is in memory.
+    OtherScope,
+}
+
+/// What following works with.
+pub(super) struct Parts {
+    pub(super) asking: Asking,
+    pub(super) verifier: Arc<Verifier>,
+    pub(super) ambient: Arc<dyn Ambient>,
+    /// How old what is answered by may be; `None` where a lease says it.
+    pub(super) staleness: Option<Duration>,
+    pub(super) progress: watch::Sender<Revision>,
+    pub(super) figures: Arc<Figures>,
+    /// Told when it cannot go on.
+    pub(super) ending: watch::Sender<bool>,
 }
 
 pub(super) struct Following {
-    asking: Asking,
-    verifier: Arc<Verifier>,
-    ambient: Arc<dyn Ambient>,
-    staleness: Duration,
-    progress: watch::Sender<Revision>,
-    scope: Option<watch::Sender<Scope>>,
-    figures: Arc<Figures>,
+    parts: Parts,
+    scope: watch::Sender<Scope>,
 }
 
 impl Following {
-    pub(super) fn new(
-        asking: Asking,
-        verifier: Arc<Verifier>,
-        ambient: Arc<dyn Ambient>,
-        staleness: Duration,
-        progress: watch::Sender<Revision>,
-    ) -> Self {
-        let (staleness, figures) = (staleness.max(STALENESS_MIN), Arc::default());
-        Self { asking, verifier, ambient, staleness, progress, scope: None, figures }
-    }
-
-    pub(super) fn count_in(&mut self, figures: Arc<Figures>) {
-        self.figures = figures;
-    }
-
     /// Loads everything for the first time, and says what it is.
-    pub(super) async fn load_first(&mut self) -> Result<watch::Receiver<Scope>, Error> {
-        let scope = self.load().await?;
-        let (sender, receiver) = watch::channel(scope);
-        self.scope = Some(sender);
-        Ok(receiver)
+    pub(super) async fn load(parts: Parts) -> Result<(Self, watch::Receiver<Scope>), Error> {
+        let (scope, shown) = watch::channel(parts.load().await?);
+        Ok((Self { parts, scope }, shown))
     }
 
     pub(super) async fn run(self) {
@@ -75,7 +70,9 @@ impl Following {
         loop {
             let stepped = match self.step().await {
                 Ok(Step::Reload) => self.reload().await,
-                Ok(Step::Current) if !self.waits() => {
+                Ok(Step::OtherScope) if self.parts.staleness.is_some() => self.reload().await,
+                Ok(Step::OtherScope) => return self.end().await,
+                Ok(Step::Current) if !self.parts.waits() => {
                     tokio::time::sleep(PAUSE).await;
                     Ok(())
                 }
@@ -84,62 +81,67 @@ impl Following {
             };
             match stepped {
                 Ok(()) => {
-                    Figures::count(&self.figures.answers);
+                    Figures::count(&self.parts.figures.answers);
                     if std::mem::take(&mut is_away) {
                         tracing::info!("the node's feed is followed again");
                     }
                 }
                 Err(error) => {
-                    Figures::count(&self.figures.failures);
+                    Figures::count(&self.parts.figures.failures);
                     if !std::mem::replace(&mut is_away, true) {
                         tracing::warn!(
                             error = &error as &dyn std::error::Error,
                             "the node's feed cannot be followed"
                         );
                     }
-                    tokio::time::sleep(if error.status().is_some() { RETRY_REFUSED } else { RETRY }).await;
+                    tokio::time::sleep(pause_after(&error)).await;
                 }
             }
         }
     }
 
-    const fn waits(&self) -> bool {
-        self.staleness.as_millis() >= WAITING_FROM.as_millis()
+    /// The lease is of a scope that is no more: writers wait for this process as long as it does not apply what they
+    /// write, and it applies nothing any more, so that its lease ends.
+    async fn end(self) {
+        tracing::error!("what may be followed has changed: a lease is of one scope");
+        self.parts.ending.send_replace(true);
+        // Whoever waits for its progress finds that there is none, and not that nobody is there.
+        std::future::pending::<()>().await;
     }
 
     /// Asks for what came next, and applies it.
     async fn step(&self) -> Result<Step, Error> {
-        let Some(after) = self.verifier.position() else { return Ok(Step::Reload) };
+        let Parts { asking, verifier, ambient, .. } = &self.parts;
+        let Some(after) = verifier.position() else { return Ok(Step::Reload) };
         // Invariant: what is known to be so at the end was so when the call was sent, at the earliest.
-        let sent_ns = self.ambient.boot_ns();
-        let mut lines = match self.asking.after(after, if self.waits() { WAIT_SECONDS } else { 0 }).await {
+        let sent_ns = ambient.boot_ns();
+        let wait_seconds = if self.parts.waits() { WAIT_SECONDS } else { 0 };
+        let mut lines = match asking.after(after, wait_seconds).await {
             Ok(lines) => lines,
             Err(error) if error.code() == Some("feed_gone") => return Ok(Step::Reload),
             Err(error) => return Err(error),
         };
         loop {
             match lines.next().await? {
-                Line::Since { scope } if self.has(&scope) => {}
-                Line::Since { .. } => {
-                    tracing::warn!("what may be followed has changed: loading everything anew");
-                    return Ok(Step::Reload);
-                }
+                // Invariant: it is compared before anything is applied by it.
+                Line::Since { scope } if *self.scope.borrow() == scope => {}
+                Line::Since { .. } => return Ok(Step::OtherScope),
                 Line::Write { revision, at, told } if revision.incarnation == after.incarnation => {
                     let batch =
                         Batch { revision: revision.revision, at, changes: told.into_changes().collect() };
-                    if self.verifier.apply(&batch).is_err() {
+                    if verifier.apply(&batch).is_err() {
                         return Ok(Step::Reload);
                     }
                 }
                 Line::End { revision, more } => {
-                    self.tell();
-                    if self.verifier.position() != Some(revision) {
+                    self.parts.tell();
+                    if verifier.position() != Some(revision) {
                         return Ok(Step::Reload);
                     }
                     if more {
                         return Ok(Step::More);
                     }
-                    self.heard(sent_ns);
+                    self.parts.heard(sent_ns);
                     return Ok(Step::Current);
                 }
                 Line::Write { .. } | Line::Snapshot { .. } | Line::Nouns(_) => return Err(lines.foreign()),
@@ -147,16 +149,16 @@ impl Following {
         }
     }
 
-    fn has(&self, scope: &Scope) -> bool {
-        self.scope.as_ref().is_some_and(|mine| *mine.borrow() == *scope)
-    }
-
     async fn reload(&self) -> Result<(), Error> {
-        let scope = self.load().await?;
-        if let Some(mine) = &self.scope {
-            mine.send_replace(scope);
-        }
+        tracing::warn!("loading everything anew");
+        self.scope.send_replace(self.parts.load().await?);
         Ok(())
+    }
+}
+
+impl Parts {
+    fn waits(&self) -> bool {
+        self.staleness.is_none_or(|most| most >= WAITING_FROM)
     }
 
     async fn load(&self) -> Result<Scope, Error> {
@@ -191,7 +193,16 @@ impl Following {
 
     /// What is in memory was the newest when a call was sent.
     fn heard(&self, sent_ns: u64) {
-        let most = u64::try_from(self.staleness.as_nanos()).unwrap_or(u64::MAX);
+        let Some(most) = self.staleness else { return };
+        let most = u64::try_from(most.max(STALENESS_MIN).as_nanos()).unwrap_or(u64::MAX);
         self.verifier.lease().renew(sent_ns.saturating_add(most), sent_ns);
+    }
+}
+
+fn pause_after(error: &Error) -> Duration {
+    match error.status() {
+        None => RETRY,
+        Some(401 | 429) => RETRY_UNKNOWN,
+        Some(_) => RETRY_REFUSED,
     }
 }

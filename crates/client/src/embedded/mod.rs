@@ -1,7 +1,7 @@
 //! A verifier in the caller's own process: it follows a node's feed and answers from its own memory.
 //!
 //! By default it is current to within a stated bound (5 s, [`Options::max_staleness`]) and holds up no writer. Beyond the
-//! bound it refuses. What memory cannot decide is the node's to answer: a secret that somebody chose, a signed request, a
+//! bound it refuses. With [`Options::lease`] it is as current as a node is: writers wait for it. What memory cannot decide is the node's to answer: a secret that somebody chose, a signed request, a
 //! quota. Limits it counts by itself, so that each of N embedded verifiers admits as much as a node does.
 //!
 //! ```no_run
@@ -21,15 +21,18 @@
 
 mod answer;
 mod following;
+mod lease;
 mod lines;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use keywright_feed::Applied;
+use keywright_feed::keeper::{Ended, Options as KeeperOptions};
+use keywright_feed::{Applied, Keeper};
 use keywright_model::digest::Pepper;
 use keywright_model::feed::{DIGEST_KEY_VERSION, Scope};
+use keywright_model::id::NodeId;
 use keywright_model::revision::Revision;
 use keywright_model::secret::Entropy;
 use keywright_model::time::Timestamp;
@@ -38,7 +41,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-use self::following::Following;
+use self::following::{Following, Parts};
 use self::lines::Asking;
 use crate::{Client, Error};
 
@@ -56,8 +59,11 @@ pub trait Ambient: Clocks + Entropy {
 pub struct Options {
     /// Keyspaces by name or id; empty is every one that the key reaches.
     pub keyspaces: Vec<String>,
-    /// How old what is answered by may be: 1 s at least. Beyond it nothing is answered.
+    /// How old what is answered by may be: 1 s at least. Beyond it nothing is answered. With a lease it is how long one
+    /// renewal is trusted, in whole seconds, 60 at most.
     pub max_staleness: Duration,
+    /// Has writers wait for it, as they do for a node; the key needs `feed.lease` then.
+    pub lease: Option<LeaseOptions>,
     /// Clocks and randomness.
     pub ambient: Arc<dyn Ambient>,
 }
@@ -65,13 +71,30 @@ pub struct Options {
 /// How long the node may take to answer what memory cannot decide.
 const PASSED_ON_MAX: Duration = Duration::from_secs(5);
 
+/// How to hold a lease.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LeaseOptions {
+    /// The supervisor's slot that this process runs in. Starting says that whoever ran in it before with the same key is
+    /// dead, so that no write waits for it.
+    pub name: Option<String>,
+}
+
+/// How long a start waits for its first lease.
+const FIRST_LEASE_MAX: Duration = Duration::from_secs(10);
+/// How often it looks.
+const FIRST_LEASE_STEP: Duration = Duration::from_millis(5);
+/// How long one call about the lease may take.
+const LEASE_CALL_MAX: Duration = Duration::from_secs(4);
+/// No lease is longer: no write waits for a follower for longer.
+const LEASE_SECONDS_MAX: u64 = 60;
+
 /// How old what is answered by may be, unless said otherwise.
 pub const MAX_STALENESS: Duration = Duration::from_secs(5);
 
 impl Options {
     /// Everything that the key reaches, within the usual bound.
     pub fn new(ambient: Arc<dyn Ambient>) -> Self {
-        Self { keyspaces: Vec::new(), max_staleness: MAX_STALENESS, ambient }
+        Self { keyspaces: Vec::new(), max_staleness: MAX_STALENESS, lease: None, ambient }
     }
 }
 
@@ -80,6 +103,7 @@ impl std::fmt::Debug for Options {
         f.debug_struct("Options")
             .field("keyspaces", &self.keyspaces)
             .field("max_staleness", &self.max_staleness)
+            .field("lease", &self.lease)
             .finish_non_exhaustive()
     }
 }
@@ -111,6 +135,9 @@ pub struct Embedded {
     scope: watch::Receiver<Scope>,
     applied: Applied,
     figures: Arc<Figures>,
+    keeper: Option<Keeper>,
+    /// Turns true when it follows no more.
+    over: watch::Receiver<bool>,
     task: JoinHandle<()>,
 }
 
@@ -125,20 +152,108 @@ impl Embedded {
     ///
     /// The client's key needs `feed.read`.
     pub async fn start(client: &Client, options: Options) -> Result<Self, Error> {
-        let Options { keyspaces, max_staleness, ambient } = options;
+        let Options { keyspaces, max_staleness, lease, ambient } = options;
         let mut digest_key = Zeroizing::new([0; 32]);
         ambient.fill(digest_key.as_mut_slice());
         let verifier = Arc::new(verifier(&digest_key, ambient.as_ref()));
-        let asking = Asking::new(Arc::clone(&client.0), &digest_key, keyspaces);
+        let asking = Asking::new(Arc::clone(&client.0), &digest_key, keyspaces.clone());
         let figures = Arc::new(Figures::default());
         let (progress, _) = watch::channel(Revision(0));
         let applied = Applied::following(&progress);
-        let clocks = Arc::clone(&ambient);
-        let mut following = Following::new(asking, Arc::clone(&verifier), clocks, max_staleness, progress);
-        following.count_in(Arc::clone(&figures));
-        let scope = following.load_first().await?;
+        let (ending, over) = watch::channel(false);
+        let parts = Parts {
+            asking,
+            verifier: Arc::clone(&verifier),
+            ambient: Arc::clone(&ambient),
+            staleness: lease.is_none().then_some(max_staleness),
+            progress,
+            figures: Arc::clone(&figures),
+            ending,
+        };
+        let (following, scope) = Following::load(parts).await?;
         let task = tokio::spawn(following.run());
-        Ok(Self { client: client.clone(), verifier, ambient, scope, applied, figures, task })
+        let client = client.clone();
+        let mut embedded =
+            Self { client, verifier, ambient, scope, applied, figures, keeper: None, over, task };
+        if let Some(LeaseOptions { name }) = lease {
+            let lease_seconds = max_staleness.as_secs().clamp(1, LEASE_SECONDS_MAX);
+            let scope = embedded.scope();
+            embedded.keep(lease::Asked { keyspaces, lease_seconds, name, scope })?;
+            embedded.first_lease().await?;
+        }
+        Ok(embedded)
+    }
+
+    fn keep(&mut self, asked: lease::Asked) -> Result<(), Error> {
+        let apart = || self.client.0.apart(LEASE_CALL_MAX).map(Arc::new);
+        let lease = Duration::from_secs(asked.lease_seconds);
+        let (membership, reports) = lease::remote((apart()?, apart()?), &self.verifier, asked);
+        let (clocks, ambient) = (Arc::clone(&self.ambient), Arc::clone(&self.ambient));
+        let keeper = Keeper::start(KeeperOptions {
+            membership: Box::new(membership),
+            reports: Arc::new(reports),
+            verifier: Arc::clone(&self.verifier),
+            clocks,
+            fresh_id: Box::new(move || {
+                let mut random = [0; 16];
+                ambient.fill(&mut random);
+                NodeId::new(ambient.now().unix_ms(), u128::from_le_bytes(random))
+            }),
+            lease,
+        });
+        let keeper = keeper.map_err(|_| Error::Unexpected("the lease's thread cannot be started"))?;
+        keeper.loaded(self.applied.clone());
+        self.keeper = Some(keeper);
+        Ok(())
+    }
+
+    async fn first_lease(&self) -> Result<(), Error> {
+        let given = async {
+            while self.verifier.lease().until_ns() == 0 {
+                tokio::time::sleep(FIRST_LEASE_STEP).await;
+            }
+        };
+        let late = |_| {
+            Error::Unexpected(
+                "the node gives no lease: the key needs `feed.lease`, and 16 followers hold one at most",
+            )
+        };
+        tokio::time::timeout(FIRST_LEASE_MAX, given).await.map_err(late)
+    }
+
+    /// Waits until it cannot go on, and says why. Start anew then.
+    pub async fn over(&self) -> &'static str {
+        let mut over = self.over.clone();
+        let scope = async move {
+            if over.wait_for(|over| *over).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let ended = self.keeper.as_ref().map(Keeper::ended);
+        let incarnation = async move {
+            let Some(mut ended) = ended else { return std::future::pending().await };
+            if ended.wait_for(|ended| *ended == Some(Ended::OtherIncarnation)).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = scope => "what the key may follow is another thing now",
+            () = incarnation => "the installation was restored and is in another life now",
+        }
+    }
+
+    /// Asks for no lease any more; the one that there is runs on while open requests are answered.
+    pub fn drain(&self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.drain();
+        }
+    }
+
+    /// Nothing is answered any more: ends the lease and says so, so that no write waits for this process.
+    pub async fn leave(mut self) {
+        if let Some(keeper) = self.keeper.take() {
+            keeper.leave().await;
+        }
     }
 
     /// The index, for whoever serves its answers.
@@ -159,11 +274,6 @@ impl Embedded {
     /// What has happened so far.
     pub const fn figures(&self) -> &Arc<Figures> {
         &self.figures
-    }
-
-    /// Whether it still follows.
-    pub fn is_following(&self) -> bool {
-        !self.task.is_finished()
     }
 
     fn now(&self) -> Now {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use keywright_client::Client;
-use keywright_client::embedded::{Ambient, Embedded, Options};
+use keywright_client::embedded::{Ambient, Embedded, LeaseOptions, Options};
 use keywright_model::secret::Entropy as _;
 use keywright_model::time::Timestamp;
 use keywright_server::follower::{FollowerParts, router};
@@ -17,7 +17,9 @@ use super::logs;
 use super::serve::{main_listener, shutdown_signal, stopped, tell_listening_on};
 use crate::ambient::{SystemClock, SystemEntropy, boot_ns, now};
 use crate::commands::{Outcome, Session};
-use crate::settings::{FOLLOW_KEYSPACES, FOLLOW_STALENESS, GATEWAY_PEERS, TRUSTED_PROXIES};
+use crate::settings::{
+    FOLLOW_KEYSPACES, FOLLOW_LEASE, FOLLOW_NAME, FOLLOW_STALENESS, GATEWAY_PEERS, TRUSTED_PROXIES,
+};
 
 /// This machine's clocks and randomness.
 #[derive(Debug)]
@@ -73,6 +75,9 @@ pub(crate) async fn follow(session: &Session) -> anyhow::Result<Outcome> {
     let options = Options {
         keyspaces: settings.texts(&FOLLOW_KEYSPACES).map(str::to_owned).collect(),
         max_staleness: settings.duration(&FOLLOW_STALENESS),
+        lease: settings
+            .flag(&FOLLOW_LEASE)
+            .then(|| LeaseOptions { name: settings.text(&FOLLOW_NAME).map(str::to_owned) }),
         ..Options::new(Arc::new(Machine))
     };
     let embedded = Arc::new(Embedded::start(&client, options).await.context("the node cannot be followed")?);
@@ -88,8 +93,18 @@ pub(crate) async fn follow(session: &Session) -> anyhow::Result<Outcome> {
         gauges: gauges(&embedded),
     });
     tell_listening_on(session, &listener);
-    listener.serve(routes, stopped(shutdown)).await;
-    drop(embedded);
+    let draining = Arc::clone(&embedded);
+    let stop = async move {
+        stopped(shutdown).await;
+        draining.drain();
+    };
+    tokio::select! {
+        () = listener.serve(routes, stop) => {}
+        why = embedded.over() => bail!("{why}: start this follower anew"),
+    }
+    if let Some(embedded) = Arc::into_inner(embedded) {
+        embedded.leave().await;
+    }
     tracing::info!("stopped");
     Ok(Outcome::Done)
 }

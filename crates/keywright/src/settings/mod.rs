@@ -111,7 +111,11 @@ settings! {
     FOLLOW_KEYSPACES = "follow-keyspaces" Kind::Keyspace, None, false, Follow, "NAME",
         "A keyspace to follow, by name or id. Without it: every one that the key reaches. Can be repeated.";
     FOLLOW_STALENESS = "follow-staleness" Kind::Duration, Some("5s"), false, Follow, "DURATION",
-        "How old what is answered by may be, 1s at least. Beyond it this follower refuses, and says that it is not ready.";
+        "How old what is answered by may be, 1s at least. Beyond it this follower refuses, and says that it is not ready. With `follow-lease`, how long a renewal is trusted: whole seconds, 60 at most.";
+    FOLLOW_LEASE = "follow-lease" Kind::Flag, Some("false"), false, Follow, "BOOL",
+        "Hold a lease, as a node does, so that writes in what is followed wait for this follower. The key needs `feed.lease`, which only root hands out.";
+    FOLLOW_NAME = "follow-name" Kind::Text, None, false, Follow, "NAME",
+        "The supervisor's slot that a follower with a lease runs in. Starting says that whoever ran in it before, with the same key, is dead.";
     ROOT_KEY = "root-key" Kind::RootKey, None, true, Serve, "KEY",
         "The root key to begin with, 32 characters or more, in place of a random one that is printed once.";
     LOG = "log" Kind::Text, Some("info"), false, Listen, "FILTER",

@@ -35,7 +35,7 @@ async fn asking_key(root: &Api, home: &str, keyspaces: &[&str]) -> String {
     text(&root.post("/v1/keys", body).await.expect(201)["secret"])
 }
 
-fn follow_command(installation: &Installation, server: &str, key: &str) -> std::process::Command {
+pub(crate) fn follow_command(installation: &Installation, server: &str, key: &str) -> std::process::Command {
     let mut command = installation.command(&["follow"]);
     command.env("KEYWRIGHT_LISTEN", "127.0.0.1:0").env("KEYWRIGHT_LOG", "debug");
     command.env("KEYWRIGHT_SERVER", server).env("KEYWRIGHT_KEY", key);

@@ -15,6 +15,8 @@ mod installation;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod leased;
+#[cfg(test)]
 mod limiter;
 #[cfg(test)]
 mod logs;
