@@ -53,6 +53,12 @@ struct Row {
     fenced_at_ns: Option<u64>,
 }
 
+impl Row {
+    const fn is_node(&self) -> bool {
+        self.member.scope.is_none()
+    }
+}
+
 impl View {
     /// Whoever may still answer by the state before a revision.
     fn missing<'v>(&'v self, revision: Revision, touched: &'v Touched) -> impl Iterator<Item = &'v Row> {
@@ -235,7 +241,7 @@ impl Barrier {
         let (mut verifiers, mut unfenced, mut longest) = (0, 0, Duration::ZERO);
         for row in view.missing(revision, touched) {
             verifiers += 1;
-            unfenced += usize::from(row.fenced_at_ns.is_none());
+            unfenced += usize::from(row.fenced_at_ns.is_none() && row.is_node());
             longest = longest.max(over_in(row, now_ns));
         }
         let bounded = unfenced <= fences_max(&view);
@@ -286,10 +292,11 @@ fn over_in(row: &Row, now_ns: u64) -> Duration {
     }
 }
 
-/// How many verifiers one write may fence: a fifth of those that live, and one at least.
+/// How many nodes one write may fence: a fifth of those that live, and one at least. Followers are no part of it: what a
+/// fenced one refuses, a node answers.
 fn fences_max(view: &View) -> usize {
-    let live = view.rows.values().filter(|row| row.member.status == MemberStatus::Live).count();
-    (live / 5).max(1)
+    let is_live_node = |row: &&Row| row.member.status == MemberStatus::Live && row.is_node();
+    (view.rows.values().filter(is_live_node).count() / 5).max(1)
 }
 
 fn nanos(time: Duration) -> u64 {
@@ -409,13 +416,14 @@ impl Shared {
         let overdue: Vec<Owed> =
             self.owed().iter().filter(|owed| owed.overdue_at_ns <= now_ns).cloned().collect();
         for owed in overdue {
-            let (again, late, allowed): (Vec<NodeId>, Vec<NodeId>, usize) = {
+            let (freely, late, allowed): (Vec<NodeId>, Vec<NodeId>, usize) = {
                 let view = self.view.borrow();
                 let late = view.missing(owed.revision, &owed.touched);
-                let late =
-                    late.filter(|row| row.member.status == MemberStatus::Live).map(|row| row.member.id);
-                let (again, late) = late.partition(|id| owed.fenced.contains(id));
-                (again, late, fences_max(&view).saturating_sub(owed.fenced.len()))
+                let late = late.filter(|row| row.member.status == MemberStatus::Live);
+                let (freely, late): (Vec<&Row>, Vec<&Row>) =
+                    late.partition(|row| !row.is_node() || owed.fenced.contains(&row.member.id));
+                let ids = |rows: Vec<&Row>| rows.into_iter().map(|row| row.member.id).collect();
+                (ids(freely), ids(late), fences_max(&view).saturating_sub(owed.fenced.len()))
             };
             if late.len() > allowed && !owed.alarmed {
                 tracing::error!(
@@ -425,7 +433,7 @@ impl Shared {
                 );
             }
             let alarmed = owed.alarmed || late.len() > allowed;
-            for id in again {
+            for id in freely {
                 self.fence(id, owed.revision).await;
             }
             let mut fenced = owed.fenced;

@@ -295,14 +295,31 @@ async fn many_changes_are_given_more_patience() {
     assert_eq!(rows.status(node(1)), Some(MemberStatus::Fenced));
 }
 
+/// A follower of one keyspace of organization 1.
+fn follower(number: u64, keyspace: u128) -> Member {
+    let only = BTreeSet::from([KeyspaceId::from_bits(keyspace)]);
+    let scope = Scope { org: OrgId::from_bits(1), keyspaces: Reach::Only(only) };
+    Member { scope: Some(Followed { by: Actor::Root, scope }), ..member(number, MemberStatus::Live) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn however_many_followers_are_lost_they_are_all_fenced_and_no_node_for_them() {
+    let lost = (10..26).map(|number| follower(number, 1));
+    let World { rows, barrier } = world(live(4).chain(lost), true);
+    barrier.owe(Revision(2), EVERYTHING, 1);
+    tokio::time::sleep(3 * SECOND).await;
+    let of = |from: u64, to: u64, status| {
+        (from..to).filter(|number| rows.status(node(*number)) == Some(status)).count()
+    };
+    assert_eq!(of(10, 26, MemberStatus::Fenced), 16);
+    assert_eq!(of(1, 5, MemberStatus::Fenced), 1, "twenty verifiers live, but four nodes");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_follower_of_other_keyspaces_holds_up_nobody() {
     let org = OrgId::from_bits(1);
     let keyspace = |number| BTreeSet::from([(org, KeyspaceId::from_bits(number))]);
-    let only = BTreeSet::from([KeyspaceId::from_bits(1)]);
-    let scope = Followed { by: Actor::Root, scope: Scope { org, keyspaces: Reach::Only(only) } };
-    let follower = Member { scope: Some(scope), ..member(1, MemberStatus::Live) };
-    let World { barrier, .. } = world([follower], true);
+    let World { barrier, .. } = world([follower(1, 1)], true);
     assert!(barrier.wait_for(Revision(2), &Touched::Keyspaces(keyspace(2)), SECOND).await);
     let org_of = |number| Touched::Orgs(BTreeSet::from([OrgId::from_bits(number)]));
     assert!(barrier.wait_for(Revision(2), &org_of(2), SECOND).await, "another tenant's writers");

@@ -99,6 +99,30 @@ async fn a_rolling_restart_makes_no_write_pending() {
 }
 
 #[tokio::test]
+async fn a_change_through_one_node_is_in_force_on_a_leased_follower_of_another_when_it_answers() {
+    let Some(cluster) = Cluster::new() else { return };
+    let (one, two) = (cluster.node("a").await, cluster.node("b").await);
+    let root = one.api(&one.root_key.clone().unwrap());
+    let admin = json!({
+        "actions": ["feed.read", "feed.lease", "keys.verify"], "orgs": ["default"], "keyspaces": ["default"],
+    });
+    let asks = json!({"kind": "management", "name": "f", "admin": admin, "grantable": []});
+    let (_, key) = made(&root, asks).await;
+    let mut command = super::follow::follow_command(&cluster.installation, &two.url, &key);
+    command.arg("--follow-lease");
+    let follower = cluster.installation.start_with(command).await;
+    let near = follower.api(&key);
+    for _ in 0..20 {
+        let (id, secret) = made(&root, json!({"name": "changed"})).await;
+        assert_eq!(verify(&near, &secret).await["code"], "allowed");
+        let revoked = root.post(&format!("/v1/keys/{id}/revoke"), json!({})).await;
+        assert_eq!((revoked.status, revoked.header("keywright-enforced")), (200, "all"));
+        assert_eq!(verify(&near, &secret).await["code"], "revoked");
+    }
+    follower.stop().await;
+}
+
+#[tokio::test]
 async fn without_a_limiter_nodes_divide_limits_through_the_database_within_the_stated_bound() {
     let Some(cluster) = Cluster::new() else { return };
     let (one, two) = (cluster.node("a").await, cluster.node("b").await);

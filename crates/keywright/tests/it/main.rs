@@ -9,6 +9,8 @@ mod commands;
 #[cfg(test)]
 mod disk;
 #[cfg(test)]
+mod embedded;
+#[cfg(test)]
 mod follow;
 #[cfg(test)]
 mod installation;
