@@ -161,6 +161,11 @@ impl Barrier {
         &*self.0.members
     }
 
+    /// How many followers have registered and are not gone, as far as this process knows.
+    pub fn followers(&self) -> usize {
+        self.0.view.borrow().rows.values().filter(|row| !row.is_node()).count()
+    }
+
     /// How many writes are known not to be enforced yet.
     pub fn owed(&self) -> usize {
         self.0.owed().len()

@@ -120,10 +120,10 @@ impl Shared {
                     return Err(Problem::method_not_allowed(&routes::allow(std::iter::once(route))));
                 }
                 let address = parts.extensions.get::<Peer>().map(|peer| peer.0.ip().to_canonical());
-                let asker = self.verify.authenticate(&parts.headers, address).await?;
+                let caller = self.verify.authenticate(&parts.headers, address).await?;
                 let incoming = Incoming { common: &self.common, route, id, address };
                 let asked = incoming.asked(&mut parts, body).await?;
-                handler(self.verify.call(asked, asker)).await
+                handler(self.verify.call(asked, caller)).await
             }
             Served::Health if reads => answer::ok(&json!({"status": "ok"})),
             Served::Readiness if reads => self.readiness(),

@@ -126,6 +126,11 @@ impl ServerState {
                 "Writes answered before they were enforced",
                 barrier.figures().pending.load(count),
             ),
+            (
+                "followers",
+                "Followers that hold a lease or ask for one",
+                u64::try_from(barrier.followers()).unwrap_or(u64::MAX),
+            ),
             ("fences_total", "Verifiers that this node has fenced", barrier.figures().fences.load(count)),
         ]);
         gauges.extend((self.0.gauges)());

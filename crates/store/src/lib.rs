@@ -32,9 +32,7 @@ use keywright_model::seal::Sealed;
 use keywright_model::time::Timestamp;
 
 pub use crate::error::{CommitError, StoreError};
-pub use crate::members::{
-    Alone, Followed, Member, MemberStatus, Members, NewMember, Renewal, Report, Touched,
-};
+pub use crate::members::{Followed, Member, MemberStatus, Members, NewMember, Renewal, Report, Touched};
 pub use crate::query::{AuditQuery, KeyQuery, NounKind, NounQuery, Page, Standing};
 
 /// One noun of any kind, as it stands.

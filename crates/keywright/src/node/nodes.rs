@@ -65,11 +65,21 @@ async fn list(session: &Session, database: &PostgresDatabase) -> anyhow::Result<
 
 fn as_json(member: &Member, head: Revision) -> Value {
     json!({
-        "id": member.id, "name": member.name, "status": member.status.as_str(), "keyspaces": member.scope,
+        "id": member.id, "name": member.name, "status": member.status.as_str(), "follows": member.scope,
         "applied": member.applied.0, "behind": head.0.saturating_sub(member.applied.0),
         "holds_up_writes": holds_up(member, head), "lease_ms": member.lease_ms,
         "renewed_ago_ms": member.renewed_ago_ms, "address": member.address, "version": member.version,
     })
+}
+
+/// A node's slot, or that it is a follower and whose.
+fn name_of(member: &Member) -> String {
+    match (&member.name, &member.scope) {
+        (Some(name), None) => name.clone(),
+        (Some(name), Some(_)) => format!("follower {name}"),
+        (None, Some(follows)) => format!("follower of {}", follows.by),
+        (None, None) => "-".to_owned(),
+    }
 }
 
 fn row(member: &Member, head: Revision) -> Vec<Cell> {
@@ -83,7 +93,7 @@ fn row(member: &Member, head: Revision) -> Vec<Cell> {
         member.renewed_ago_ms.map_or_else(|| "never".to_owned(), |ms| format!("{} ago", seconds(ms)));
     vec![
         Cell::from(member.id.to_string()),
-        Cell::from(member.name.clone().unwrap_or_else(|| "-".to_owned())),
+        Cell::from(name_of(member)),
         status,
         Cell::from(member.applied.0.to_string()),
         Cell::from(head.0.saturating_sub(member.applied.0).to_string()),

@@ -98,7 +98,7 @@ async fn listeners(settings: &Settings) -> anyhow::Result<Bound> {
             None if !below.contains(&dialect) => below.push(dialect),
             None => {}
             Some(address) => {
-                own.push(OwnDialect { dialect, listener: bind(listen(settings, address)?).await? })
+                own.push(OwnDialect { dialect, listener: bind(listen(settings, address)?).await? });
             }
         }
     }

@@ -47,6 +47,25 @@ pub(super) fn schemas() -> Schemas {
             ),
         ),
         (
+            "FeedLine",
+            json!({
+                "description": "One line of the answer: `snapshot`, `nouns` … `end`, or `since`, `write` … `end`. An answer without `end` was cut off.",
+                "oneOf": [
+                    tagged("snapshot", open(object(&["revision", "scope"], snapshot))),
+                    tagged("nouns", open(object(&["changes"], told))),
+                    tagged("since", open(object(&["scope"], [("scope", json!({"type": "object"}))]))),
+                    tagged("write", open(object(&["revision", "at", "changes"], write))),
+                    tagged("end", open(object(&["revision", "more"], end))),
+                ],
+            }),
+        ),
+    ])
+}
+
+/// Every schema of leases.
+pub(super) fn leases() -> Schemas {
+    named([
+        (
             "LeaseRequest",
             object(
                 &["lease_seconds"],
@@ -68,19 +87,6 @@ pub(super) fn schemas() -> Schemas {
         ("Lease", open(object(&["id", "scope"], [("id", text()), ("scope", json!({"type": "object"}))]))),
         ("LeaseApplied", object(&["applied"], [("applied", text())])),
         ("LeaseRevision", open(object(&["revision"], [("revision", text())]))),
-        (
-            "FeedLine",
-            json!({
-                "description": "One line of the answer: `snapshot`, `nouns` … `end`, or `since`, `write` … `end`. An answer without `end` was cut off.",
-                "oneOf": [
-                    tagged("snapshot", open(object(&["revision", "scope"], snapshot))),
-                    tagged("nouns", open(object(&["changes"], told))),
-                    tagged("since", open(object(&["scope"], [("scope", json!({"type": "object"}))]))),
-                    tagged("write", open(object(&["revision", "at", "changes"], write))),
-                    tagged("end", open(object(&["revision", "more"], end))),
-                ],
-            }),
-        ),
     ])
 }
 

@@ -7,7 +7,16 @@ use super::{problem_codes, reference};
 
 /// Every schema by name.
 pub(super) fn all() -> Map<String, Value> {
-    let groups = [simple(), grants(), keys(), nouns(), verifying(), super::feed::schemas(), answers()];
+    let groups = [
+        simple(),
+        grants(),
+        keys(),
+        nouns(),
+        verifying(),
+        super::feed::schemas(),
+        super::feed::leases(),
+        answers(),
+    ];
     groups.into_iter().flatten().collect()
 }
 

@@ -63,7 +63,11 @@ const REASONS: &[(&str, &str, &str)] = &[
     ("server", "store", "a handler that can reach SQL can skip `may they?`; call control"),
     ("server", "feed", "waiting until a write is enforced is control's; call control"),
     ("server", "*", "server translates; the typed client is for callers"),
-    ("client", "*", "a caller must not have to build the service: an embedded verifier needs the index and the feed alone"),
+    (
+        "client",
+        "*",
+        "a caller must not have to build the service: an embedded verifier needs the index and the feed alone",
+    ),
     ("xtask", "*", "xtask drives the built binary as an operator would"),
 ];
 

@@ -15,9 +15,11 @@ use super::{Made, api_key, check, items, made, manager, other_org};
 /// A follower's own key.
 const KEY: [u8; 32] = [0x11; 32];
 
+/// The body of a call, with more in it.
 fn asking(more: Value) -> Value {
     let mut body = json!({"digest_key": hex::encode(KEY)});
-    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let Value::Object(more) = more else { panic!("{more}") };
+    body.as_object_mut().unwrap().extend(more);
     body
 }
 
@@ -272,7 +274,8 @@ async fn a_call_that_waits_ends_with_the_next_write_and_with_the_right_to_hear_i
 
 async fn life(app: &TestApp, bearer: &str, more: Value) -> Reply {
     let mut body = json!({"lease_seconds": 5});
-    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let Value::Object(more) = more else { panic!("{more}") };
+    body.as_object_mut().unwrap().extend(more);
     app.call(bearer, "POST", "/v1/feed/leases", &[], body).await
 }
 
