@@ -19,6 +19,8 @@ const RETRY: Duration = Duration::from_millis(200);
 const RETRY_REFUSED: Duration = Duration::from_secs(1);
 /// The same where the credential was refused: the node counts such calls against this address.
 const RETRY_UNKNOWN: Duration = Duration::from_secs(5);
+/// How often a start asks for everything, when the node tells it to others first.
+const TURNS_MAX: u32 = 24;
 /// How long a call waits for something new at the most.
 const WAIT_SECONDS: u64 = 1;
 /// A bound of less than this could not be kept by calls that wait.
@@ -61,8 +63,17 @@ pub(super) struct Following {
 impl Following {
     /// Loads everything for the first time, and says what it is.
     pub(super) async fn load(parts: Parts) -> Result<(Self, watch::Receiver<Scope>), Error> {
-        let (scope, shown) = watch::channel(parts.load().await?);
-        Ok((Self { parts, scope }, shown))
+        for _ in 0..TURNS_MAX {
+            match parts.load().await {
+                Err(error) if error.status() == Some(429) => tokio::time::sleep(RETRY_UNKNOWN).await,
+                Err(error) => return Err(error),
+                Ok(scope) => {
+                    let (scope, shown) = watch::channel(scope);
+                    return Ok((Self { parts, scope }, shown));
+                }
+            }
+        }
+        Err(Error::Unexpected("the node has no time to tell everything: it tells it to others"))
     }
 
     pub(super) async fn run(self) {

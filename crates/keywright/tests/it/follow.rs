@@ -97,6 +97,13 @@ async fn a_follower_answers_as_its_node_does_and_hears_of_a_revocation_within_it
     let mut far = pair.root.post("/v1/verify", question).await.expect(200);
     far["age_ms"] = near["age_ms"].clone();
     assert_eq!(near, far, "the same answer, member by member");
+    let limited = json!({"name": "l", "limits": [{"name": "slow", "max": 2, "per_seconds": 3600}]});
+    let limited = text(&pair.root.post("/v1/keys", limited).await.expect(201)["secret"]);
+    pair.until(&limited, "allowed").await;
+    let near = pair.near.post("/v1/verify", json!({"secret": limited})).await.expect(200);
+    assert_eq!((&near["limits"][0]["scope"], &near["limits"][0]["remaining"]), (&json!("node"), &json!(0)));
+    let far = pair.root.post("/v1/verify", json!({"secret": limited})).await.expect(200);
+    assert_eq!(far["limits"][0]["remaining"], 1, "each counts alone: {far}");
     let unknown = pair.near.post("/v1/verify", json!({"secret": format!("{secret}x")})).await.expect(200);
     assert_eq!(unknown["code"], "not_found", "{unknown}");
     let revoked = pair.root.post(&format!("/v1/keys/{id}/revoke"), json!({})).await;

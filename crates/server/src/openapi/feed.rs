@@ -42,7 +42,7 @@ pub(super) fn schemas() -> Schemas {
                         "after",
                         json!({"type": "string", "description": "The revision to go on from; without it, everything is told."}),
                     ),
-                    ("wait_seconds", json!({"type": "integer", "minimum": 1, "maximum": 20})),
+                    ("wait_seconds", json!({"type": "integer", "minimum": 1, "maximum": 5})),
                 ],
             ),
         ),

@@ -28,8 +28,8 @@ use super::problem::{FEED_GONE, INTERNAL, Problem};
 pub(crate) const NDJSON: &str = "application/x-ndjson";
 /// How many keyspaces one follower may name.
 pub(crate) const KEYSPACES_MAX: usize = 100;
-/// How long a call may wait for something new.
-const WAIT_SECONDS_MAX: u64 = 20;
+/// How long a call may wait for something new, and so how long a server that stops may wait for a follower.
+const WAIT_SECONDS_MAX: u64 = 5;
 /// How many lines are made ahead of a follower that takes them slowly.
 const LINES_AHEAD: usize = 4;
 /// How long a follower may leave a line lying before it is cut off.

@@ -17,6 +17,16 @@ pub(crate) struct Answer<'a> {
     code: &'static str,
     detail: Option<Detail<'a>>,
     incarnation: Incarnation,
+    counted: Counted,
+}
+
+/// Among whom limits are counted, as far as a verifier cannot know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// As the verifier says.
+    AsItSays,
+    /// By this follower alone.
+    Alone,
 }
 
 /// Why not, in words.
@@ -28,9 +38,14 @@ struct Detail<'a> {
 
 impl<'a> Answer<'a> {
     /// The answer to a question of which this check failed.
-    pub(crate) fn new(verdict: &'a Verdict, failed: Option<Check<'a>>, incarnation: Incarnation) -> Self {
+    pub(crate) fn new(
+        verdict: &'a Verdict,
+        failed: Option<Check<'a>>,
+        incarnation: Incarnation,
+        counted: Counted,
+    ) -> Self {
         let detail = verdict.denial.map(|denial| Detail { denial, failed, retry_ms: verdict.retry_ms });
-        Self { verdict, code: verdict.denial.map_or("allowed", Denial::code), detail, incarnation }
+        Self { verdict, code: verdict.denial.map_or("allowed", Denial::code), detail, incarnation, counted }
     }
 
     /// The stable code.
@@ -52,7 +67,11 @@ impl<'a> Answer<'a> {
         }
         out.extend_from_slice(br#","limits":["#);
         for (index, limit) in verdict.limits.iter().enumerate() {
-            write_limit(out, if index == 0 { "" } else { "," }, limit)?;
+            let scope = match self.counted {
+                Counted::AsItSays => scope(limit.counting),
+                Counted::Alone => Some("node"),
+            };
+            write_limit(out, if index == 0 { "" } else { "," }, limit, scope)?;
         }
         out.extend_from_slice(br#"],"quota":"#);
         match &verdict.quota {
@@ -92,13 +111,13 @@ fn write_key(out: &mut Vec<u8>, key: &FoundKey) -> io::Result<()> {
     json(out, r#","metadata":"#, key.metadata())
 }
 
-fn write_limit(out: &mut Vec<u8>, before: &str, limit: &LimitState) -> io::Result<()> {
+fn write_limit(out: &mut Vec<u8>, before: &str, limit: &LimitState, scope: Option<&str>) -> io::Result<()> {
     out.extend_from_slice(before.as_bytes());
     json(out, r#"{"name":"#, &*limit.name)?;
     json(out, r#","max":"#, &limit.max)?;
     json(out, r#","remaining":"#, &limit.remaining)?;
     json(out, r#","reset_ms":"#, &limit.reset_ms)?;
-    if let Some(scope) = scope(limit.counting) {
+    if let Some(scope) = scope {
         write!(out, r#","scope":"{scope}""#)?;
     }
     out.push(b'}');

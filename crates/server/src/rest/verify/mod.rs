@@ -21,7 +21,7 @@ use keywright_model::denial::Denial;
 use keywright_model::revision::{Incarnation, RevisionToken};
 use keywright_verifier::{Now, Verdict, Verifier};
 
-use self::answer::Answer;
+use self::answer::{Answer, Counted};
 use self::question::Document;
 use super::call::Asked;
 use super::headers::{KEYWRIGHT_AT_LEAST, text};
@@ -233,7 +233,8 @@ impl VerifyState {
     }
 
     fn answer<'a>(&self, question: &'a Question<'_>, verdict: &'a Verdict) -> Answer<'a> {
-        let answer = Answer::new(verdict, question.failed(verdict), self.incarnation());
+        let counted = if self.0.node.is_some() { Counted::Alone } else { Counted::AsItSays };
+        let answer = Answer::new(verdict, question.failed(verdict), self.incarnation(), counted);
         self.0.common.metrics.verified(answer.code());
         answer
     }

@@ -214,7 +214,7 @@ async fn a_revision_that_the_feed_does_not_reach_is_gone() {
     ] {
         let after = RevisionToken { incarnation, revision: Revision(revision) }.to_string();
         check(
-            &ask(&app, &follower.secret, json!({"after": after, "wait_seconds": 20})).await,
+            &ask(&app, &follower.secret, json!({"after": after, "wait_seconds": 5})).await,
             410,
             "feed_gone",
         );
@@ -231,7 +231,7 @@ async fn a_revision_that_the_feed_does_not_reach_is_gone() {
 async fn what_a_follower_asks_is_read_strictly() {
     let app = TestApp::start().await;
     let body =
-        json!({"digest_key": "12", "keyspaces": [], "after": "yesterday", "wait_seconds": 21, "since": 1});
+        json!({"digest_key": "12", "keyspaces": [], "after": "yesterday", "wait_seconds": 6, "since": 1});
     let reply = app.root("POST", "/v1/feed", body).await;
     check(&reply, 422, "invalid_body");
     let mut found = items(&reply);
@@ -257,20 +257,20 @@ async fn a_call_that_waits_ends_with_the_next_write_and_with_the_right_to_hear_i
     let app = TestApp::start().await;
     let (key, follower) = (api_key(&app).await, manager(&app, "default", &["feed.read"]).await);
     let at = end(&lines(&ask(&app, &follower.secret, json!({})).await));
-    let waiting = || ask(&app, &follower.secret, json!({"after": at, "wait_seconds": 20}));
+    let waiting = || ask(&app, &follower.secret, json!({"after": at, "wait_seconds": 5}));
     let later = async |path: String| {
         tokio::time::sleep(Duration::from_millis(50)).await;
         app.root("POST", &path, json!({})).await
     };
     let both = async { tokio::join!(waiting(), later(format!("{}/disable", key.path()))) };
     let (told, written) =
-        tokio::time::timeout(Duration::from_secs(10), both).await.expect("it does not wait on");
+        tokio::time::timeout(Duration::from_secs(3), both).await.expect("it does not wait on");
     let told = since(&told);
     assert_eq!(told[0]["write"]["revision"], written.header("keywright-revision"));
     let newest = end(&told);
-    let waiting = ask(&app, &follower.secret, json!({"after": newest, "wait_seconds": 20}));
+    let waiting = ask(&app, &follower.secret, json!({"after": newest, "wait_seconds": 5}));
     let both = async { tokio::join!(waiting, later(format!("{}/revoke", follower.path()))) };
-    let (told, _) = tokio::time::timeout(Duration::from_secs(10), both).await.expect("it does not wait on");
+    let (told, _) = tokio::time::timeout(Duration::from_secs(3), both).await.expect("it does not wait on");
     check(&told, 401, "unauthenticated");
 }
 
