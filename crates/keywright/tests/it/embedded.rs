@@ -8,7 +8,6 @@ use keywright_client::{Check, Client, Secret, Verdict, VerifyRequest};
 use keywright_model::secret::Entropy;
 use keywright_model::time::Timestamp;
 use keywright_testkit::SeededEntropy;
-use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -178,14 +177,14 @@ async fn beyond_its_bound_it_answers_nothing_by_itself() {
     let options = Options { max_staleness: Duration::from_secs(1), ..World::options() };
     let embedded = Embedded::start(&world.client, options).await.unwrap();
     assert_eq!(answered(embedded.verify(&request)).code, "allowed");
-    world.server.signal(Signal::SIGSTOP);
+    world.server.freeze().await;
     let stopped = Instant::now();
     while let Local::Verdict(_) = embedded.verify(&request) {
         assert!(stopped.elapsed() < Duration::from_secs(2), "it answers by what is too old");
         sleep(Duration::from_millis(5)).await;
     }
     assert!(matches!(embedded.verify(&request), Local::NotCurrent { .. }));
-    world.server.signal(Signal::SIGCONT);
+    world.server.thaw();
     while !matches!(embedded.verify(&request), Local::Verdict(_)) {
         assert!(stopped.elapsed() < Duration::from_secs(30), "it does not come back");
         sleep(Duration::from_millis(5)).await;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -120,7 +119,7 @@ async fn without_its_node_a_follower_answers_within_its_bound_and_no_longer() {
     let (id, secret) = pair.root.make("devices").await;
     pair.until(&secret, "allowed").await;
     assert_eq!(pair.ready().await, 200);
-    pair.server.signal(Signal::SIGSTOP);
+    pair.server.freeze().await;
     let stopped = Instant::now();
     let (mut answered, mut dated) = (0, 0);
     loop {
@@ -141,7 +140,7 @@ async fn without_its_node_a_follower_answers_within_its_bound_and_no_longer() {
     assert!(answered > 10 && dated > 10, "{answered} answers, {dated} of them said to be old");
     assert_eq!(pair.ready().await, 503);
     assert_eq!(pair.near.get("/healthz").await.status, 200);
-    pair.server.signal(Signal::SIGCONT);
+    pair.server.thaw();
     pair.until(&secret, "allowed").await;
     assert_eq!(pair.ready().await, 200);
     pair.root.post(&format!("/v1/keys/{id}/disable"), json!({})).await.expect(200);
@@ -191,9 +190,9 @@ async fn what_memory_cannot_decide_the_node_is_asked() {
     assert_eq!((&batch[0]["code"], &batch[1]["code"]), (&json!("quota_exceeded"), &json!("allowed")));
     let stranger = pair.follower.api("kw_no_key_at_all_and_none_of_ours");
     assert_eq!(stranger.post("/v1/verify", pair_of(chosen)).await.status, 401);
-    pair.server.signal(Signal::SIGSTOP);
+    pair.server.freeze().await;
     ask(pair_of(chosen)).await.refused(503, "store_unavailable");
-    pair.server.signal(Signal::SIGCONT);
+    pair.server.thaw();
     pair.stop().await;
 }
 

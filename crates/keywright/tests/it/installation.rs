@@ -249,8 +249,25 @@ impl Server {
         self.child.id()
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
+    fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
+    }
+
+    /// Has it stand still, and waits until it does: the signal reaches one thread after another.
+    pub(crate) async fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+        let tasks = PathBuf::from(format!("/proc/{}/task", self.child.id()));
+        let stands_still = |task: std::io::Result<std::fs::DirEntry>| {
+            let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+            // The state follows the name, which is in parentheses and may hold anything.
+            stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with('T'))
+        };
+        eventually("a stop", || std::fs::read_dir(&tasks).unwrap().all(stands_still).then_some(())).await;
+    }
+
+    /// Has it go on.
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
     }
 
     /// `kill -9`, and no more than that.

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -111,7 +110,7 @@ async fn a_leased_follower_that_stands_still_is_fenced_and_answers_by_nothing_ol
     let near = follower.api(&world.key);
     let ((path, secret), (elsewhere, _)) = (world.made("orders").await, world.made("default").await);
     until_allowed(&near, &secret).await;
-    follower.signal(Signal::SIGSTOP);
+    follower.freeze().await;
     let began = Instant::now();
     world.root.post(&format!("{elsewhere}/revoke"), json!({})).await.expect(200);
     assert!(began.elapsed() < PATIENCE, "another keyspace's writers do not wait: {:?}", began.elapsed());
@@ -128,7 +127,7 @@ async fn a_leased_follower_that_stands_still_is_fenced_and_answers_by_nothing_ol
     let (next, _) = world.made("orders").await;
     world.root.post(&format!("{next}/revoke"), json!({})).await.expect(200);
     assert!(began.elapsed() < PATIENCE, "it is gone, and waited for once: {:?}", began.elapsed());
-    follower.signal(Signal::SIGCONT);
+    follower.thaw();
     let resumed = Instant::now();
     loop {
         let (status, code) = ask(&near, &secret).await;
@@ -158,13 +157,13 @@ async fn a_server_that_starts_anew_waits_for_the_leases_that_it_gave_before() {
     let again = world.installation.serve_command(&[], &[("KEYWRIGHT_LISTEN", &address)]);
     world.server.terminate();
     world.server.ended().await;
-    follower.signal(Signal::SIGSTOP);
+    follower.freeze().await;
     world.server = world.installation.start_with(again).await;
     world.root = world.server.api(&root_key);
     let wait = [("prefer", "wait=0")];
     let done = world.root.call("POST", &format!("{path}/revoke"), Some(&json!({})), &wait).await.unwrap();
     assert_eq!((done.status, done.header("keywright-enforced")), (202, "pending"), "its lease may still run");
-    follower.signal(Signal::SIGCONT);
+    follower.thaw();
     world.enforced(done.header("keywright-revision")).await;
     loop {
         match ask(&near, &secret).await {
