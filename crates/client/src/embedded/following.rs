@@ -19,6 +19,8 @@ const RETRY: Duration = Duration::from_millis(200);
 const RETRY_REFUSED: Duration = Duration::from_secs(1);
 /// The same where the credential was refused: the node counts such calls against this address.
 const RETRY_UNKNOWN: Duration = Duration::from_secs(5);
+/// How long is waited before everything is loaded anew.
+const PAUSE_BEFORE_RELOAD: Duration = Duration::from_secs(1);
 /// How often a start asks for everything, when the node tells it to others first.
 const TURNS_MAX: u32 = 24;
 /// How long a call waits for something new at the most.
@@ -38,8 +40,14 @@ enum Step {
     More,
     /// What is in memory cannot be gone on from.
     Reload,
-    /// What may be followed is another thing than what is in memory.
-    OtherScope,
+}
+
+/// What a load came to.
+enum Loaded {
+    /// This is in memory now.
+    Yes(Scope),
+    /// It would have been of another scope, or of another life of the data, than the lease is.
+    NotOfTheLease,
 }
 
 /// What following works with.
@@ -64,13 +72,14 @@ impl Following {
     /// Loads everything for the first time, and says what it is.
     pub(super) async fn load(parts: Parts) -> Result<(Self, watch::Receiver<Scope>), Error> {
         for _ in 0..TURNS_MAX {
-            match parts.load().await {
+            match parts.load(None).await {
                 Err(error) if error.status() == Some(429) => tokio::time::sleep(RETRY_UNKNOWN).await,
                 Err(error) => return Err(error),
-                Ok(scope) => {
+                Ok(Loaded::Yes(scope)) => {
                     let (scope, shown) = watch::channel(scope);
                     return Ok((Self { parts, scope }, shown));
                 }
+                Ok(Loaded::NotOfTheLease) => {}
             }
         }
         Err(Error::Unexpected("the node has no time to tell everything: it tells it to others"))
@@ -80,9 +89,14 @@ impl Following {
         let mut is_away = false;
         loop {
             let stepped = match self.step().await {
-                Ok(Step::Reload) => self.reload().await,
-                Ok(Step::OtherScope) if self.parts.staleness.is_some() => self.reload().await,
-                Ok(Step::OtherScope) => return self.end().await,
+                Ok(Step::Reload) => match self.reload().await {
+                    Ok(Loaded::Yes(scope)) => {
+                        self.scope.send_replace(scope);
+                        Ok(())
+                    }
+                    Ok(Loaded::NotOfTheLease) => return self.end().await,
+                    Err(error) => Err(error),
+                },
                 Ok(Step::Current) if !self.parts.waits() => {
                     tokio::time::sleep(PAUSE).await;
                     Ok(())
@@ -111,10 +125,10 @@ impl Following {
         }
     }
 
-    /// The lease is of a scope that is no more: writers wait for this process as long as it does not apply what they
+    /// The lease is of something that is no more: writers wait for this process as long as it does not apply what they
     /// write, and it applies nothing any more, so that its lease ends.
     async fn end(self) {
-        tracing::error!("what may be followed has changed: a lease is of one scope");
+        tracing::error!("what may be followed has changed: a lease is of one scope in one life of the data");
         self.parts.ending.send_replace(true);
         // Whoever waits for its progress finds that there is none, and not that nobody is there.
         std::future::pending::<()>().await;
@@ -136,7 +150,7 @@ impl Following {
             match lines.next().await? {
                 // Invariant: it is compared before anything is applied by it.
                 Line::Since { scope } if *self.scope.borrow() == scope => {}
-                Line::Since { .. } => return Ok(Step::OtherScope),
+                Line::Since { .. } => return Ok(Step::Reload),
                 Line::Write { revision, at, told } if revision.incarnation == after.incarnation => {
                     let batch =
                         Batch { revision: revision.revision, at, changes: told.into_changes().collect() };
@@ -160,10 +174,12 @@ impl Following {
         }
     }
 
-    async fn reload(&self) -> Result<(), Error> {
-        tracing::warn!("loading everything anew");
-        self.scope.send_replace(self.parts.load().await?);
-        Ok(())
+    async fn reload(&self) -> Result<Loaded, Error> {
+        tracing::warn!("what is in memory cannot be gone on from: loading everything anew");
+        // A node that says so each time is not asked for everything without a pause.
+        tokio::time::sleep(PAUSE_BEFORE_RELOAD).await;
+        let scope = self.scope.borrow().clone();
+        self.parts.load(Some(&scope)).await
     }
 }
 
@@ -172,10 +188,15 @@ impl Parts {
         self.staleness.is_none_or(|most| most >= WAITING_FROM)
     }
 
-    async fn load(&self) -> Result<Scope, Error> {
+    async fn load(&self, before: Option<&Scope>) -> Result<Loaded, Error> {
         let sent_ns = self.ambient.boot_ns();
         let mut lines = self.asking.snapshot().await?;
         let Line::Snapshot { revision, scope } = lines.next().await? else { return Err(lines.foreign()) };
+        let same_life = self.verifier.position().is_none_or(|at| at.incarnation == revision.incarnation);
+        // Invariant: writers wait for all that is answered from memory under a lease.
+        if self.staleness.is_none() && !(same_life && before.is_none_or(|before| *before == scope)) {
+            return Ok(Loaded::NotOfTheLease);
+        }
         let mut changes = Vec::new();
         loop {
             match lines.next().await? {
@@ -193,7 +214,7 @@ impl Parts {
         Figures::count(&self.figures.snapshots);
         self.tell();
         self.heard(sent_ns);
-        Ok(scope)
+        Ok(Loaded::Yes(scope))
     }
 
     fn tell(&self) {

@@ -98,12 +98,15 @@ pub(crate) async fn follow(session: &Session) -> anyhow::Result<Outcome> {
         stopped(shutdown).await;
         draining.drain();
     };
-    tokio::select! {
-        () = listener.serve(routes, stop) => {}
-        why = embedded.over() => bail!("{why}: start this follower anew"),
-    }
+    let over = tokio::select! {
+        () = listener.serve(routes, stop) => None,
+        why = embedded.over() => Some(why),
+    };
     if let Some(embedded) = Arc::into_inner(embedded) {
         embedded.leave().await;
+    }
+    if let Some(why) = over {
+        bail!("{why}: start this follower anew");
     }
     tracing::info!("stopped");
     Ok(Outcome::Done)

@@ -198,3 +198,46 @@ async fn a_slot_tells_that_who_ran_in_it_is_dead_and_a_lease_is_not_for_everybod
     world.installation.run_with(refused, "").await.expect(2, &["cannot be followed", "feed.lease"]);
     world.server.stop().await;
 }
+
+#[tokio::test]
+async fn a_leased_follower_whose_scope_is_another_ends_and_holds_up_a_write_for_its_lease_at_most() {
+    let world = Leased::start().await;
+    let mut follower = world.follower().await;
+    let (near, root) = (follower.api(&world.key), &world.root);
+    let (path, secret) = world.made("orders").await;
+    until_allowed(&near, &secret).await;
+    let me = world.server.api(&world.key).get("/v1/whoami").await.expect(200);
+    let admin = json!({
+        "actions": ["feed.read", "feed.lease", "keys.verify"], "orgs": ["default"], "keyspaces": ["orders", "default"],
+    });
+    let widened = format!("/v1/keys/{}", text(&me["key"]["id"]));
+    let widened =
+        root.call("PATCH", &widened, Some(&json!({"admin": admin})), &[("prefer", "wait=0")]).await.unwrap();
+    let done = root
+        .call("POST", &format!("{path}/revoke"), Some(&json!({})), &[("prefer", "wait=0")])
+        .await
+        .unwrap();
+    let revision = done.header("keywright-revision").to_owned();
+    let enforced = async { world.enforced(&revision).await };
+    let asking = async {
+        // As long as it answers by the old state, the write is not said to be enforced.
+        loop {
+            let status = root.get(&format!("/v1/revisions/{revision}")).await.expect(200)["enforced"].clone();
+            let answered = near.call("POST", "/v1/verify", Some(&json!({"secret": secret})), &[]).await;
+            let is_old = answered.is_ok_and(|reply| reply.json["code"] == "allowed");
+            if status == "all" {
+                assert!(!is_old, "it answers by what is over");
+                return;
+            }
+        }
+    };
+    let (took, ()) = tokio::join!(enforced, asking);
+    assert!(took < PATIENCE + LEASE * 2 + Duration::from_secs(2), "{took:?}");
+    assert_eq!(follower.ended().await.code(), Some(2), "{}: {}", widened.status, follower.log());
+    assert!(follower.log().contains("what may be followed has changed"), "{}", follower.log());
+    // Its supervisor starts it anew, with what it may follow now.
+    let again = world.follower().await;
+    assert_eq!(ask(&again.api(&world.key), &secret).await, (200, json!("revoked")));
+    again.stop().await;
+    world.server.stop().await;
+}
