@@ -1,6 +1,7 @@
 //! A link between a store and its database that can go wrong: it swallows everything, or loses exactly the answer to `COMMIT`.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -84,19 +85,20 @@ async fn accept(listener: TcpListener, target: SocketAddr, passing: watch::Sende
 /// Ends, and with it both connections, when either side has ended.
 async fn relay(client: TcpStream, target: SocketAddr, passing: watch::Sender<Passing>) {
     let Ok(server) = TcpStream::connect(target).await else { return };
-    let mut hello = [0; 1_024];
-    let hello = client.peek(&mut hello).await.ok().and_then(|read| hello.get(..read)).unwrap_or_default();
-    let writes_nouns = !contains(hello, OF_MEMBERS);
+    let of_members = AtomicBool::new(false);
+    let writes_nouns = || !of_members.load(Ordering::Relaxed);
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
-        () = pump(from_client, to_server, &passing, |passing| match passing {
-            Passing::NoCommit if writes_nouns => Some(Passing::All),
-            _ => None,
+        () = pump(from_client, to_server, &passing, |passing, piece| {
+            if contains(piece, OF_MEMBERS) {
+                of_members.store(true, Ordering::Relaxed);
+            }
+            (passing == Passing::NoCommit && writes_nouns()).then_some(Passing::All)
         }) => {}
-        () = pump(from_server, to_client, &passing, |passing| match passing {
-            Passing::NoAnswerToCommit if writes_nouns => Some(Passing::All),
-            Passing::NoAnswerToCommitThenNothing if writes_nouns => Some(Passing::Nothing),
+        () = pump(from_server, to_client, &passing, |passing, _| match passing {
+            Passing::NoAnswerToCommit if writes_nouns() => Some(Passing::All),
+            Passing::NoAnswerToCommitThenNothing if writes_nouns() => Some(Passing::Nothing),
             _ => None,
         }) => {}
     }
@@ -107,7 +109,7 @@ async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     passing: &watch::Sender<Passing>,
-    ends: impl Fn(Passing) -> Option<Passing>,
+    ends: impl Fn(Passing, &[u8]) -> Option<Passing>,
 ) {
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
@@ -118,7 +120,7 @@ async fn pump(
             return;
         };
         let Some(piece) = chunk.get(..read).filter(|piece| !piece.is_empty()) else { return };
-        if let Some(next) = ends(now)
+        if let Some(next) = ends(now, piece)
             && contains(piece, COMMIT)
         {
             passing.send_replace(next);

@@ -122,6 +122,8 @@ async fn try_out(arguments: &Arguments, bin: PathBuf, kept: Option<PathBuf>) -> 
     let shape = Shape {
         bin,
         nodes: arguments.nodes,
+        // Nodes end by themselves when another server took over: what they say then must do.
+        named: arguments.scenario != Scenario::Switchover,
         max_staleness,
         lease: if arguments.control { Lease::Ignored } else { Lease::Tested },
         failover: if arguments.scenario == Scenario::Switchover { "sync_standby" } else { "none" },

@@ -32,6 +32,8 @@ pub(crate) struct Shape {
     pub(crate) bin: PathBuf,
     /// How many nodes.
     pub(crate) nodes: usize,
+    /// Whether each has a slot (`--node-name`), so that its next life says that the one before is over.
+    pub(crate) named: bool,
     /// How long a node trusts one renewal.
     pub(crate) max_staleness: Duration,
     /// Whether the nodes test their lease.

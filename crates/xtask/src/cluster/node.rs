@@ -39,6 +39,7 @@ pub(crate) struct Node {
     bin: PathBuf,
     proxy: Proxy,
     root: String,
+    named: bool,
     max_staleness: Duration,
     lease: Lease,
     failover: &'static str,
@@ -54,6 +55,7 @@ impl Node {
             bin: shape.bin.clone(),
             proxy,
             root,
+            named: shape.named,
             max_staleness: shape.max_staleness,
             lease: shape.lease,
             failover: shape.failover,
@@ -107,7 +109,10 @@ impl Node {
 
     fn command(&self) -> Command {
         let mut command = process::command(&Account::Own, &self.bin);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--node-name", &format!("node-{}", self.index)]);
+        command.args(["serve", "--listen", "127.0.0.1:0"]);
+        if self.named {
+            command.args(["--node-name", &format!("node-{}", self.index)]);
+        }
         command.args(["--database", &Postgres::url(self.proxy.address())]);
         command.args(["--max-staleness", &format!("{}ms", self.max_staleness.as_millis())]);
         command.args(["--postgres-failover", self.failover]);
