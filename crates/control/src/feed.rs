@@ -39,12 +39,22 @@ pub struct FeedQuery {
     pub digest_key: Pepper,
 }
 
+/// What a follower has in memory.
+#[derive(Clone, Debug)]
+pub struct Position {
+    /// The newest revision that it has applied.
+    pub revision: RevisionToken,
+    /// Which history of the database that is of, as it was told with its snapshot.
+    pub history: String,
+}
+
 /// Everything at one revision, a line at a time. Each line takes a moment: make them off the runtime's threads.
 pub struct FeedSnapshot {
     teller: Teller,
     next: Next,
     changes: std::vec::IntoIter<Change>,
     revision: RevisionToken,
+    history: String,
     /// Given back when the last line was taken, or nobody wants more.
     _turn: OwnedSemaphorePermit,
 }
@@ -69,7 +79,8 @@ impl Iterator for FeedSnapshot {
         match self.next {
             Next::Start => {
                 self.next = Next::Nouns;
-                Some(Line::Snapshot { revision, scope: self.teller.scope.clone() })
+                let (scope, history) = (self.teller.scope.clone(), self.history.clone());
+                Some(Line::Snapshot { revision, scope, history })
             }
             Next::Nouns => {
                 let some: Vec<Change> = self.changes.by_ref().take(NOUNS_MAX).collect();
@@ -122,22 +133,25 @@ impl Control {
         changes.retain(|change| scope.shows(change));
         let revision = RevisionToken { incarnation: snapshot.incarnation, revision: snapshot.revision };
         let teller = self.teller(query, scope);
-        Ok(FeedSnapshot { teller, next: Next::Start, changes: changes.into_iter(), revision, _turn: turn })
+        let (next, changes, history) = (Next::Start, changes.into_iter(), self.history.clone());
+        Ok(FeedSnapshot { teller, next, changes, revision, history, _turn: turn })
     }
 
     /// The writes after a revision, waiting for the first for a while. `None` when the feed does not reach back to it, or
-    /// it is another life of the data's: then only a snapshot helps.
+    /// it is another life of the data's or another history's: then only a snapshot helps.
     pub async fn feed_after(
         &self,
         caller: &Caller,
         query: &FeedQuery,
-        after: RevisionToken,
+        after: &Position,
         wait: Duration,
     ) -> Result<Option<Vec<Line>>, Error> {
         let mut scope = self.feed_scope(caller, &query.keyspaces).await?;
-        if self.incarnation().await? != after.incarnation {
+        // Invariant: in another history the same revisions are other writes, so nothing goes on from them.
+        if !self.is_of(after).await? {
             return Ok(None);
         }
+        let (after, history) = (after.revision, self.history.clone());
         let source = self.feed_source();
         let mut batches = source.batches_after(after.revision, WRITES_MAX).await.map_err(unread)?;
         if batches.as_ref().is_some_and(Vec::is_empty) && !wait.is_zero() {
@@ -158,7 +172,7 @@ impl Control {
                 at: batch.at,
                 told: teller.tell(&batch.changes),
             });
-            let since = Line::Since { scope: teller.scope.clone() };
+            let since = Line::Since { scope: teller.scope.clone(), history };
             std::iter::once(since).chain(writes).chain(std::iter::once(end)).collect()
         });
         told.await.map(Some).map_err(|error| Error::Internal(error.into()))
@@ -181,6 +195,12 @@ impl Control {
             keyspaces.insert(found.ok_or(Error::NotFound("keyspace"))?.id);
         }
         Ok(Scope { org: caller.org, keyspaces: Reach::Only(keyspaces) })
+    }
+
+    /// Whether a position is of this life of the data and of this history of it.
+    pub(crate) async fn is_of(&self, position: &Position) -> Result<bool, Error> {
+        let same = self.history == position.history;
+        Ok(same && self.incarnation().await? == position.revision.incarnation)
     }
 
     fn feed_source(&self) -> StoreSource {

@@ -13,6 +13,7 @@ use keywright_model::revision::{Revision, RevisionToken};
 use keywright_store::{Followed, Member, MemberStatus, NewMember, Renewal};
 
 use crate::caller::Who;
+use crate::feed::Position;
 use crate::{Caller, Control, Error};
 
 /// How many followers may hold a lease at once.
@@ -94,7 +95,7 @@ impl Control {
         &self,
         caller: &Caller,
         id: NodeId,
-        applied: RevisionToken,
+        applied: &Position,
     ) -> Result<RevisionToken, Error> {
         self.own_life(caller, id).await?;
         let applied = self.own_revision(applied).await?;
@@ -103,8 +104,14 @@ impl Control {
     }
 
     /// Lets the lease of a life run on from before this call was sent. Answers the newest revision.
-    pub async fn renew_follower(&self, caller: &Caller, id: NodeId) -> Result<RevisionToken, Error> {
+    pub async fn renew_follower(
+        &self,
+        caller: &Caller,
+        id: NodeId,
+        history: &str,
+    ) -> Result<RevisionToken, Error> {
         self.own_life(caller, id).await?;
+        self.own_history(history)?;
         match self.members().renew(id).await? {
             Renewal::Renewed { head, incarnation } => Ok(RevisionToken { incarnation, revision: head }),
             Renewal::Refused => Err(ENDED),
@@ -116,7 +123,7 @@ impl Control {
         &self,
         caller: &Caller,
         id: NodeId,
-        applied: RevisionToken,
+        applied: &Position,
     ) -> Result<(), Error> {
         self.own_life(caller, id).await?;
         let applied = self.own_revision(applied).await?;
@@ -183,9 +190,15 @@ impl Control {
     }
 
     /// A revision of this life of the data that there is.
-    async fn own_revision(&self, token: RevisionToken) -> Result<Revision, Error> {
-        let known =
-            self.incarnation().await? == token.incarnation && token.revision <= self.store.head().await?;
-        if known { Ok(token.revision) } else { Err(Error::NotFound("revision")) }
+    async fn own_revision(&self, applied: &Position) -> Result<Revision, Error> {
+        self.own_history(&applied.history)?;
+        let revision = applied.revision.revision;
+        let known = self.is_of(applied).await? && revision <= self.store.head().await?;
+        if known { Ok(revision) } else { Err(Error::NotFound("revision")) }
+    }
+
+    /// Invariant: what was applied of another history is counted for nothing, and may be what no write here waits for.
+    fn own_history(&self, history: &str) -> Result<(), Error> {
+        if history == self.history { Ok(()) } else { Err(ENDED) }
     }
 }

@@ -52,6 +52,9 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Which history of the database this process is part of, as a text that nothing is read from: a promotion or a restore
+    /// to a moment begins another, in which the same revisions may be other writes.
+    pub history: String,
     /// What the operator has set.
     pub settings: Settings,
 }
@@ -74,6 +77,7 @@ pub struct Inner {
     barrier: Barrier,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    history: String,
     settings: Settings,
     incarnation: tokio::sync::OnceCell<keywright_model::revision::Incarnation>,
     in_progress: write::InProgress,
@@ -88,7 +92,7 @@ pub struct Inner {
 impl Control {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, vault, barrier, clock, entropy, settings } = parts;
+        let Parts { store, vault, barrier, clock, entropy, history, settings } = parts;
         let (incarnation, in_progress) = (tokio::sync::OnceCell::new(), write::InProgress::default());
         let argon2 = deferred::Workers::default();
         Self(Arc::new(Inner {
@@ -97,6 +101,7 @@ impl Control {
             barrier,
             clock,
             entropy,
+            history,
             settings,
             incarnation,
             in_progress,

@@ -42,6 +42,8 @@ pub enum Line {
         revision: RevisionToken,
         /// What is shown of it.
         scope: Scope,
+        /// Which history of the database it was read from.
+        history: String,
     },
     /// Some of everything, in an order in which an index can take it.
     Nouns(Told),
@@ -50,6 +52,8 @@ pub enum Line {
         /// What is shown of it. A follower that has something else in memory needs a snapshot: what has come within its
         /// reach was never told, and of what has left it nothing is told any more.
         scope: Scope,
+        /// Which history of the database it is read from. In another one the same revisions may be other writes.
+        history: String,
     },
     /// One write. Where nothing of it is the follower's, `changes` is empty, so that none is missed.
     Write {
@@ -330,9 +334,9 @@ mod tests {
             digests: [(SecretId::from_bits(4), OwnDigest(Digest([9; 32])))].into(),
         };
         for line in [
-            Line::Snapshot { revision, scope: scope(&[MINE]) },
+            Line::Snapshot { revision, scope: scope(&[MINE]), history: "1".to_owned() },
             Line::Nouns(told.clone()),
-            Line::Since { scope: Scope { org: ORG, keyspaces: Reach::All } },
+            Line::Since { scope: Scope { org: ORG, keyspaces: Reach::All }, history: "1".to_owned() },
             Line::Write { revision, at: Timestamp::from_unix_ms(8), told },
             Line::Write { revision, at: Timestamp::from_unix_ms(8), told: Told::default() },
             Line::End { revision, more: true },

@@ -14,5 +14,5 @@ pub use ambient::{ManualClock, START_MS, SeededEntropy};
 #[cfg(feature = "server")]
 pub use app::{Reply, TestApp};
 pub use keywright_model::access::naive;
-pub use node::{ROOT, TestNode, origin};
+pub use node::{HISTORY, ROOT, TestNode, origin};
 pub use watched::Watched;

@@ -24,6 +24,9 @@ use crate::{ManualClock, SeededEntropy, Watched, canary};
 /// The root key of every test node. Long enough, and obviously no real one.
 pub const ROOT: &str = "root-key-of-the-tests-0123456789abcdef";
 
+/// The history of every test node's database.
+pub const HISTORY: &str = "1";
+
 /// A node of a test.
 pub struct TestNode {
     /// The use cases.
@@ -96,6 +99,7 @@ impl TestNode {
             barrier,
             clock: Arc::<ManualClock>::clone(&clock),
             entropy,
+            history: HISTORY.to_owned(),
             settings: Settings { enforce_timeout: Duration::from_secs(3) },
         });
         let follower = Some(follower);

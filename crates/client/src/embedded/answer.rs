@@ -33,7 +33,8 @@ impl Embedded {
     /// Asks from memory alone. No call is made, and nothing is waited for.
     pub fn verify(&self, request: &VerifyRequest) -> Local {
         let Some(question) = Question::of(request) else { return Local::AskNode };
-        let scope = self.scope.borrow();
+        let held = self.held.borrow();
+        let scope = &held.scope;
         let asked = Asked::within(scope.org, &scope.keyspaces);
         let keyspaces = match request.keyspace.as_deref() {
             None => asked,

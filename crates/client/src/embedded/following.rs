@@ -42,11 +42,20 @@ enum Step {
     Reload,
 }
 
+/// What is in memory, besides the revision that the index knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    /// What is answered for.
+    pub(super) scope: Scope,
+    /// Which history of the node's database it is of.
+    pub(super) history: String,
+}
+
 /// What a load came to.
 enum Loaded {
     /// This is in memory now.
-    Yes(Scope),
-    /// It would have been of another scope, or of another life of the data, than the lease is.
+    Yes(Held),
+    /// It would have been of another scope, or of another life or history of the data, than the lease is.
     NotOfTheLease,
 }
 
@@ -65,19 +74,19 @@ pub(super) struct Parts {
 
 pub(super) struct Following {
     parts: Parts,
-    scope: watch::Sender<Scope>,
+    held: watch::Sender<Held>,
 }
 
 impl Following {
     /// Loads everything for the first time, and says what it is.
-    pub(super) async fn load(parts: Parts) -> Result<(Self, watch::Receiver<Scope>), Error> {
+    pub(super) async fn load(parts: Parts) -> Result<(Self, watch::Receiver<Held>), Error> {
         for _ in 0..TURNS_MAX {
             match parts.load(None).await {
                 Err(error) if error.status() == Some(429) => tokio::time::sleep(RETRY_UNKNOWN).await,
                 Err(error) => return Err(error),
-                Ok(Loaded::Yes(scope)) => {
-                    let (scope, shown) = watch::channel(scope);
-                    return Ok((Self { parts, scope }, shown));
+                Ok(Loaded::Yes(held)) => {
+                    let (held, shown) = watch::channel(held);
+                    return Ok((Self { parts, held }, shown));
                 }
                 Ok(Loaded::NotOfTheLease) => {}
             }
@@ -90,8 +99,8 @@ impl Following {
         loop {
             let stepped = match self.step().await {
                 Ok(Step::Reload) => match self.reload().await {
-                    Ok(Loaded::Yes(scope)) => {
-                        self.scope.send_replace(scope);
+                    Ok(Loaded::Yes(held)) => {
+                        self.held.send_replace(held);
                         Ok(())
                     }
                     Ok(Loaded::NotOfTheLease) => return self.end().await,
@@ -128,7 +137,9 @@ impl Following {
     /// The lease is of something that is no more: writers wait for this process as long as it does not apply what they
     /// write, and it applies nothing any more, so that its lease ends.
     async fn end(self) {
-        tracing::error!("what may be followed has changed: a lease is of one scope in one life of the data");
+        tracing::error!(
+            "what may be followed has changed: a lease is of one scope in one life and one history of the data"
+        );
         self.parts.ending.send_replace(true);
         // Whoever waits for its progress finds that there is none, and not that nobody is there.
         std::future::pending::<()>().await;
@@ -141,7 +152,8 @@ impl Following {
         // Invariant: what is known to be so at the end was so when the call was sent, at the earliest.
         let sent_ns = ambient.boot_ns();
         let wait_seconds = if self.parts.waits() { WAIT_SECONDS } else { 0 };
-        let mut lines = match asking.after(after, wait_seconds).await {
+        let held = self.held.borrow().clone();
+        let mut lines = match asking.after(after, &held.history, wait_seconds).await {
             Ok(lines) => lines,
             Err(error) if error.code() == Some("feed_gone") => return Ok(Step::Reload),
             Err(error) => return Err(error),
@@ -149,7 +161,7 @@ impl Following {
         loop {
             match lines.next().await? {
                 // Invariant: it is compared before anything is applied by it.
-                Line::Since { scope } if *self.scope.borrow() == scope => {}
+                Line::Since { scope, history } if held.scope == scope && held.history == history => {}
                 Line::Since { .. } => return Ok(Step::Reload),
                 Line::Write { revision, at, told } if revision.incarnation == after.incarnation => {
                     let batch =
@@ -178,8 +190,8 @@ impl Following {
         tracing::warn!("what is in memory cannot be gone on from: loading everything anew");
         // A node that says so each time is not asked for everything without a pause.
         tokio::time::sleep(PAUSE_BEFORE_RELOAD).await;
-        let scope = self.scope.borrow().clone();
-        self.parts.load(Some(&scope)).await
+        let held = self.held.borrow().clone();
+        self.parts.load(Some(&held)).await
     }
 }
 
@@ -188,13 +200,16 @@ impl Parts {
         self.staleness.is_none_or(|most| most >= WAITING_FROM)
     }
 
-    async fn load(&self, before: Option<&Scope>) -> Result<Loaded, Error> {
+    async fn load(&self, before: Option<&Held>) -> Result<Loaded, Error> {
         let sent_ns = self.ambient.boot_ns();
         let mut lines = self.asking.snapshot().await?;
-        let Line::Snapshot { revision, scope } = lines.next().await? else { return Err(lines.foreign()) };
+        let Line::Snapshot { revision, scope, history } = lines.next().await? else {
+            return Err(lines.foreign());
+        };
+        let held = Held { scope, history };
         let same_life = self.verifier.position().is_none_or(|at| at.incarnation == revision.incarnation);
         // Invariant: writers wait for all that is answered from memory under a lease.
-        if self.staleness.is_none() && !(same_life && before.is_none_or(|before| *before == scope)) {
+        if self.staleness.is_none() && !(same_life && before.is_none_or(|before| *before == held)) {
             return Ok(Loaded::NotOfTheLease);
         }
         let mut changes = Vec::new();
@@ -214,7 +229,7 @@ impl Parts {
         Figures::count(&self.figures.snapshots);
         self.tell();
         self.heard(sent_ns);
-        Ok(Loaded::Yes(scope))
+        Ok(Loaded::Yes(held))
     }
 
     fn tell(&self) {

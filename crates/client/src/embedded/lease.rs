@@ -13,6 +13,7 @@ use reqwest::Method;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
+use super::following::Held;
 use crate::error::Error;
 use crate::http::{Body, Transport};
 
@@ -24,8 +25,8 @@ pub(super) struct Asked {
     pub(super) keyspaces: Vec<String>,
     pub(super) lease_seconds: u64,
     pub(super) name: Option<String>,
-    /// What is in memory.
-    pub(super) scope: Scope,
+    /// What is in memory. Under a lease it never becomes another.
+    pub(super) held: Held,
 }
 
 /// A life as this process and as the node calls it.
@@ -43,6 +44,7 @@ pub(super) struct RemoteMembership {
 pub(super) struct RemoteReports {
     transport: Arc<Transport>,
     verifier: Arc<Verifier>,
+    history: String,
     life: Life,
 }
 
@@ -63,8 +65,9 @@ struct Lease {
 }
 
 #[derive(Serialize)]
-struct Applied {
+struct Applied<'a> {
     applied: RevisionToken,
+    history: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -79,9 +82,13 @@ pub(super) fn remote(
     asked: Asked,
 ) -> (RemoteMembership, RemoteReports) {
     let life = Life::default();
-    let reports =
-        RemoteReports { transport: reporting, verifier: Arc::clone(verifier), life: Arc::clone(&life) };
     let verifier = Arc::clone(verifier);
+    let reports = RemoteReports {
+        transport: reporting,
+        verifier: Arc::clone(&verifier),
+        history: asked.held.history.clone(),
+        life: Arc::clone(&life),
+    };
     (RemoteMembership { transport: renewing, verifier, asked, life }, reports)
 }
 
@@ -118,19 +125,25 @@ impl RemoteMembership {
 
     async fn go_live_as(&self, theirs: NodeId, applied: RevisionToken) -> Result<Head, Error> {
         let path = ["feed", "leases", &theirs.to_string(), "live"];
-        self.pausing(self.transport.ask(&path, Body::json(&Applied { applied })?)).await
+        self.pausing(
+            self.transport.ask(&path, Body::json(&Applied { applied, history: &self.asked.held.history })?),
+        )
+        .await
     }
 
     async fn renew_as(&self, theirs: NodeId) -> Result<Head, Error> {
         let path = ["feed", "leases", &theirs.to_string(), "renew"];
-        self.pausing(self.transport.ask(&path, Body::json(&serde_json::json!({}))?)).await
+        self.pausing(
+            self.transport.ask(&path, Body::json(&serde_json::json!({"history": self.asked.held.history}))?),
+        )
+        .await
     }
 }
 
 #[async_trait]
 impl Membership for RemoteMembership {
     async fn join(&mut self, id: NodeId) -> Result<(), SourceError> {
-        let Asked { keyspaces, lease_seconds, name, scope } = &self.asked;
+        let Asked { keyspaces, lease_seconds, name, held } = &self.asked;
         let version = env!("CARGO_PKG_VERSION");
         let asked = LeaseRequest { keyspaces, lease_seconds: *lease_seconds, name: name.as_deref(), version };
         let body = Body::json(&asked).map_err(failed)?;
@@ -139,7 +152,7 @@ impl Membership for RemoteMembership {
         let given = given.ok_or_else(|| failed(Error::Unexpected("a lease without an identifier")))?;
         let theirs = given.id;
         // Invariant: writers wait for all that is answered from memory.
-        if given.scope != *scope {
+        if given.scope != held.scope {
             let path = ["feed", "leases", &theirs.to_string()];
             let _gone = self.transport.send::<IgnoredAny>(Method::DELETE, &path, None).await;
             tokio::time::sleep(REFUSED_PAUSE).await;
@@ -190,7 +203,7 @@ impl Reports for RemoteReports {
             return Ok(());
         };
         let path = ["feed", "leases", &theirs.to_string(), "report"];
-        let body = Body::json(&Applied { applied }).map_err(failed)?;
+        let body = Body::json(&Applied { applied, history: &self.history }).map_err(failed)?;
         match self.transport.send::<IgnoredAny>(Method::POST, &path, Some(body)).await {
             Ok(_) => Ok(()),
             Err(error) if is_over(&error) => Ok(()),

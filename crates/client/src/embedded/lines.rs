@@ -36,6 +36,8 @@ struct FeedRequest<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     after: Option<RevisionToken>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    history: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     wait_seconds: Option<u64>,
 }
 
@@ -50,19 +52,25 @@ impl Asking {
     }
 
     /// Asks for what came after a revision, waiting so many seconds for it.
-    pub(super) async fn after(&self, after: RevisionToken, wait_seconds: u64) -> Result<Lines, Error> {
-        self.open(Some(after), wait_seconds, HEAD + Duration::from_secs(wait_seconds)).await
+    pub(super) async fn after(
+        &self,
+        after: RevisionToken,
+        history: &str,
+        wait_seconds: u64,
+    ) -> Result<Lines, Error> {
+        self.open(Some((after, history)), wait_seconds, HEAD + Duration::from_secs(wait_seconds)).await
     }
 
     async fn open(
         &self,
-        after: Option<RevisionToken>,
+        after: Option<(RevisionToken, &str)>,
         wait_seconds: u64,
         head: Duration,
     ) -> Result<Lines, Error> {
         let (digest_key, keyspaces) = (self.digest_key.as_str(), self.keyspaces.as_slice());
         let wait_seconds = Some(wait_seconds).filter(|seconds| *seconds > 0);
-        let body = Body::json(&FeedRequest { digest_key, keyspaces, after, wait_seconds })?;
+        let (after, history) = after.unzip();
+        let body = Body::json(&FeedRequest { digest_key, keyspaces, after, history, wait_seconds })?;
         let response = self.transport.open(&["feed"], &body, head).await?;
         Ok(Lines { transport: Arc::clone(&self.transport), response, buffer: Vec::new(), looked_at: 0 })
     }

@@ -41,7 +41,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-use self::following::{Following, Parts};
+use self::following::{Following, Held, Parts};
 use self::lines::Asking;
 use crate::{Client, Error};
 
@@ -132,7 +132,7 @@ pub struct Embedded {
     client: Client,
     verifier: Arc<Verifier>,
     ambient: Arc<dyn Ambient>,
-    scope: watch::Receiver<Scope>,
+    held: watch::Receiver<Held>,
     applied: Applied,
     figures: Arc<Figures>,
     keeper: Option<Keeper>,
@@ -170,15 +170,15 @@ impl Embedded {
             figures: Arc::clone(&figures),
             ending,
         };
-        let (following, scope) = Following::load(parts).await?;
+        let (following, held) = Following::load(parts).await?;
         let task = tokio::spawn(following.run());
         let client = client.clone();
         let mut embedded =
-            Self { client, verifier, ambient, scope, applied, figures, keeper: None, over, task };
+            Self { client, verifier, ambient, held, applied, figures, keeper: None, over, task };
         if let Some(LeaseOptions { name }) = lease {
             let lease_seconds = max_staleness.as_secs().clamp(1, LEASE_SECONDS_MAX);
-            let scope = embedded.scope();
-            embedded.keep(lease::Asked { keyspaces, lease_seconds, name, scope })?;
+            let held = embedded.held.borrow().clone();
+            embedded.keep(lease::Asked { keyspaces, lease_seconds, name, held })?;
             embedded.first_lease().await?;
         }
         Ok(embedded)
@@ -237,7 +237,7 @@ impl Embedded {
             }
         };
         tokio::select! {
-            () = scope => "what the key may follow is another thing now",
+            () = scope => "what the key may follow is another thing now, or another database took over",
             () = incarnation => "the installation was restored and is in another life now",
         }
     }
@@ -263,7 +263,7 @@ impl Embedded {
 
     /// What it answers for.
     pub fn scope(&self) -> Scope {
-        self.scope.borrow().clone()
+        self.held.borrow().scope.clone()
     }
 
     /// How far it has come.

@@ -30,6 +30,9 @@ const FIRST_LEASE_MAX: Duration = Duration::from_secs(10);
 /// A lease that ends in no test.
 const UNENDING: Duration = Duration::from_hours(24);
 
+/// The history of data that nothing takes over from, or only on the same storage.
+const ONE_HISTORY: &str = "1";
+
 /// A node without its wires.
 pub(super) struct Node {
     pub(super) control: Control,
@@ -65,6 +68,7 @@ impl Node {
             barrier: barrier.clone(),
             clock: Arc::new(SystemClock),
             entropy: entropy(),
+            history: timeline.as_ref().and_then(Timeline::text).unwrap_or_else(|| ONE_HISTORY.to_owned()),
             settings: ControlSettings { enforce_timeout: settings.duration(&ENFORCE_TIMEOUT) },
         });
         let barrier = tokio::spawn(barrier.run());

@@ -22,7 +22,9 @@ pub(super) fn schemas() -> Schemas {
     let [changes, digests] = told.clone();
     let write = [("revision", text()), ("at", time()), changes, digests];
     let end = [("revision", text()), ("more", json!({"type": "boolean"}))];
-    let snapshot = [("revision", text()), ("scope", json!({"type": "object"}))];
+    let scope = || json!({"type": "object"});
+    let snapshot = [("revision", text()), ("scope", scope()), ("history", text())];
+    let since = [("scope", scope()), ("history", text())];
     named([
         (
             "FeedRequest",
@@ -42,6 +44,7 @@ pub(super) fn schemas() -> Schemas {
                         "after",
                         json!({"type": "string", "description": "The revision to go on from; without it, everything is told."}),
                     ),
+                    ("history", history()),
                     ("wait_seconds", json!({"type": "integer", "minimum": 1, "maximum": 5})),
                 ],
             ),
@@ -51,9 +54,9 @@ pub(super) fn schemas() -> Schemas {
             json!({
                 "description": "One line of the answer: `snapshot`, `nouns` … `end`, or `since`, `write` … `end`. An answer without `end` was cut off.",
                 "oneOf": [
-                    tagged("snapshot", open(object(&["revision", "scope"], snapshot))),
+                    tagged("snapshot", open(object(&["revision", "scope", "history"], snapshot))),
                     tagged("nouns", open(object(&["changes"], told))),
-                    tagged("since", open(object(&["scope"], [("scope", json!({"type": "object"}))]))),
+                    tagged("since", open(object(&["scope", "history"], since))),
                     tagged("write", open(object(&["revision", "at", "changes"], write))),
                     tagged("end", open(object(&["revision", "more"], end))),
                 ],
@@ -85,9 +88,18 @@ pub(super) fn leases() -> Schemas {
             ),
         ),
         ("Lease", open(object(&["id", "scope"], [("id", text()), ("scope", json!({"type": "object"}))]))),
-        ("LeaseApplied", object(&["applied"], [("applied", text())])),
+        ("LeaseApplied", object(&["applied", "history"], [("applied", text()), ("history", history())])),
+        ("LeaseRenewal", object(&["history"], [("history", history())])),
         ("LeaseRevision", open(object(&["revision"], [("revision", text())]))),
     ])
+}
+
+/// What is sent back as it was told.
+fn history() -> serde_json::Value {
+    json!({
+        "type": "string", "maxLength": 100,
+        "description": "Which history of the database the revision is of, as the snapshot said; needed with a revision.",
+    })
 }
 
 fn tagged(tag: &str, of: serde_json::Value) -> serde_json::Value {

@@ -13,11 +13,10 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use hyper::body::Frame;
-use keywright_control::feed::{FeedQuery, FeedSnapshot};
+use keywright_control::feed::{FeedQuery, FeedSnapshot, Position};
 use keywright_model::digest::Pepper;
 use keywright_model::document::Fields;
 use keywright_model::feed::Line;
-use keywright_model::revision::RevisionToken;
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
@@ -35,12 +34,15 @@ const LINES_AHEAD: usize = 4;
 /// How long a follower may leave a line lying before it is cut off.
 const STALLED: Duration = Duration::from_secs(30);
 
-const KNOWN: &[&str] = &["digest_key", "keyspaces", "after", "wait_seconds"];
+/// How long the text of a history may be.
+pub(crate) const HISTORY_MAX: usize = 100;
+
+const KNOWN: &[&str] = &["digest_key", "keyspaces", "after", "history", "wait_seconds"];
 
 /// What a follower asks for.
 struct FeedCall {
     query: FeedQuery,
-    after: Option<RevisionToken>,
+    after: Option<Position>,
     wait: Duration,
 }
 
@@ -50,7 +52,7 @@ pub async fn follow(call: Call) -> Result<Response, Problem> {
     let Some(after) = after else {
         return Ok(respond(stream(call.control.feed_snapshot(&call.caller, &query).await?)));
     };
-    let told = call.control.feed_after(&call.caller, &query, after, wait).await?;
+    let told = call.control.feed_after(&call.caller, &query, &after, wait).await?;
     let lines = told.ok_or_else(|| {
         Problem::new(FEED_GONE).detail("the feed does not reach back to this revision: ask without `after`")
     })?;
@@ -75,10 +77,16 @@ fn read(fields: &mut Fields<'_>) -> FeedCall {
     if matches!(after, Some(Err(_))) {
         fields.fault("after", "invalid_revision", "not a revision that this installation gave out");
     }
+    // What was applied says nothing without the history that it is of.
+    if after.is_some() {
+        fields.required("history");
+    }
+    let history = fields.label("history", HISTORY_MAX).unwrap_or_default();
+    let after = after.and_then(Result::ok).map(|revision| Position { revision, history });
     let wait = fields.whole("wait_seconds", WAIT_SECONDS_MAX).unwrap_or(0);
     FeedCall {
         query: FeedQuery { keyspaces, digest_key: Pepper::new(&key) },
-        after: after.and_then(Result::ok),
+        after,
         wait: Duration::from_secs(wait),
     }
 }

@@ -1,15 +1,15 @@
 //! `/v1/feed/leases`: followers that writers wait for.
 
 use axum::response::Response;
+use keywright_control::feed::Position;
 use keywright_control::leases::{LEASE_SECONDS, Life, NewLife};
 use keywright_model::document::Fields;
 use keywright_model::id::NodeId;
-use keywright_model::revision::RevisionToken;
 use serde_json::json;
 
 use super::answer;
 use super::call::Call;
-use super::feed::KEYSPACES_MAX;
+use super::feed::{HISTORY_MAX, KEYSPACES_MAX};
 use super::problem::{NOT_FOUND, Problem};
 
 /// How long the name of a slot, or a program's version, may be.
@@ -37,20 +37,25 @@ fn new_life(fields: &mut Fields<'_>) -> NewLife {
 /// Has writers wait for it.
 pub async fn go_live(call: Call) -> Result<Response, Problem> {
     let (id, applied) = (life(&call)?, applied(&call)?);
-    let head = call.control.follower_goes_live(&call.caller, id, applied).await?;
+    let head = call.control.follower_goes_live(&call.caller, id, &applied).await?;
     answer::ok(&json!({"revision": head}))
 }
 
 /// Lets its lease run on.
 pub async fn renew(call: Call) -> Result<Response, Problem> {
-    let head = call.control.renew_follower(&call.caller, life(&call)?).await?;
+    let id = life(&call)?;
+    let history = call.asked.fields(&["history"], |fields| {
+        fields.required("history");
+        fields.label("history", HISTORY_MAX).unwrap_or_default()
+    })?;
+    let head = call.control.renew_follower(&call.caller, id, &history).await?;
     answer::ok(&json!({"revision": head}))
 }
 
 /// Notes how far it has come.
 pub async fn report(call: Call) -> Result<Response, Problem> {
     let (id, applied) = (life(&call)?, applied(&call)?);
-    call.control.follower_applied(&call.caller, id, applied).await?;
+    call.control.follower_applied(&call.caller, id, &applied).await?;
     Ok(answer::nothing())
 }
 
@@ -65,15 +70,19 @@ fn life(call: &Call) -> Result<NodeId, Problem> {
     text.parse().map_err(|_| Problem::new(NOT_FOUND).detail("no such lease"))
 }
 
-fn applied(call: &Call) -> Result<RevisionToken, Problem> {
+fn applied(call: &Call) -> Result<Position, Problem> {
     let read = |fields: &mut Fields<'_>| {
         fields.required("applied");
+        fields.required("history");
         let applied = fields.text("applied").map(str::parse);
         if matches!(applied, Some(Err(_))) {
             fields.fault("applied", "invalid_revision", "not a revision that this installation gave out");
         }
-        applied.and_then(Result::ok)
+        let history = fields.label("history", HISTORY_MAX).unwrap_or_default();
+        applied.and_then(Result::ok).map(|revision| Position { revision, history })
     };
     // A field that is missing or no revision is a fault that was told before.
-    call.asked.fields(&["applied"], read)?.ok_or_else(|| Problem::new(NOT_FOUND).detail("no such revision"))
+    call.asked
+        .fields(&["applied", "history"], read)?
+        .ok_or_else(|| Problem::new(NOT_FOUND).detail("no such revision"))
 }

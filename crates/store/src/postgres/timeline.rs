@@ -33,6 +33,11 @@ impl Timeline {
         self.0.left.load(Ordering::Relaxed)
     }
 
+    /// The history as a text to be compared: `None` where it is not known, because whoever takes over goes on with it.
+    pub fn text(&self) -> Option<String> {
+        self.0.first.get().map(|(system, timeline)| format!("{system}.{timeline}"))
+    }
+
     /// Belongs from now on to the history of this connection.
     pub(super) async fn bind(&self, link: &Link) -> Result<(), OpenError> {
         let now = read(link).await?;
@@ -75,6 +80,11 @@ mod tests {
         same.head().await.unwrap();
         same.members().members().await.unwrap();
         assert!(!same.timeline().is_left(), "a server that goes on is the same history");
+        let again = open().await;
+        again.check_failover(Failover::SyncStandby).await.unwrap_err();
+        assert_eq!(again.timeline().text(), None, "it is not bound yet");
+        again.check_failover(Failover::Nothing).await.unwrap();
+        assert!(again.timeline().text().is_some() && again.timeline().text() == same.timeline().text());
 
         let other = open().await;
         let before = ("1".to_owned(), "00000001".to_owned());

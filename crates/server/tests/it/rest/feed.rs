@@ -8,7 +8,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use keywright_model::digest::{Pepper, SecretHash};
 use keywright_model::revision::{Incarnation, Revision, RevisionToken};
 use keywright_store::Store as _;
-use keywright_testkit::{ROOT, Reply, TestApp};
+use keywright_testkit::{HISTORY, ROOT, Reply, TestApp};
 use serde_json::{Value, json};
 
 use super::{Made, api_key, check, items, made, manager, other_org};
@@ -20,8 +20,16 @@ const KEY: [u8; 32] = [0x11; 32];
 fn asking(more: Value) -> Value {
     let mut body = json!({"digest_key": hex::encode(KEY)});
     let Value::Object(more) = more else { panic!("{more}") };
+    if more.contains_key("after") {
+        body["history"] = HISTORY.into();
+    }
     body.as_object_mut().unwrap().extend(more);
     body
+}
+
+/// The body of a call that says what a follower has applied.
+fn applied(revision: &str) -> Value {
+    json!({"applied": revision, "history": HISTORY})
 }
 
 async fn ask(app: &TestApp, bearer: &str, more: Value) -> Reply {
@@ -228,10 +236,39 @@ async fn a_revision_that_the_feed_does_not_reach_is_gone() {
 }
 
 #[tokio::test]
+async fn a_follower_of_another_history_loads_anew_and_is_given_no_lease() {
+    let app = TestApp::start().await;
+    let holder = manager(&app, "default", &["feed.read", "feed.lease"]).await;
+    let snapshot = lines(&ask(&app, &holder.secret, json!({})).await);
+    assert_eq!(snapshot[0]["snapshot"]["history"], HISTORY);
+    let at = end(&snapshot);
+    let told = lines(&ask(&app, &holder.secret, json!({"after": at})).await);
+    assert_eq!(told[0]["since"]["history"], HISTORY);
+    // Nothing is new after that revision, and yet it is not current: there it was another write.
+    let elsewhere = json!({"after": at, "history": "2"});
+    check(&ask(&app, &holder.secret, elsewhere).await, 410, "feed_gone");
+    let elsewhere = json!({"applied": at, "history": "2"});
+    let joining = path(&life(&app, &holder.secret, json!({})).await);
+    let call = async |path: &str, verb: &str, body: Value| {
+        app.call(&holder.secret, "POST", &format!("{path}/{verb}"), &[], body).await
+    };
+    check(&call(&joining, "live", elsewhere.clone()).await, 409, "lease_ended");
+    let live = live(&app, &holder.secret, json!({})).await;
+    let key = api_key(&app).await;
+    let now = [("prefer", "wait=0")];
+    let written = app.call(ROOT, "POST", &format!("{}/revoke", key.path()), &now, json!({})).await;
+    let other = json!({"applied": written.header("keywright-revision"), "history": "2"});
+    check(&call(&live, "report", other).await, 409, "lease_ended");
+    let monitor = format!("/v1/revisions/{}", written.header("keywright-revision"));
+    assert_eq!(app.root("GET", &monitor, Value::Null).await.json()["enforced"], "pending");
+    check(&call(&live, "renew", json!({"history": "2"})).await, 409, "lease_ended");
+    assert_eq!(call(&live, "renew", json!({"history": HISTORY})).await.status, 200);
+}
+
+#[tokio::test]
 async fn what_a_follower_asks_is_read_strictly() {
     let app = TestApp::start().await;
-    let body =
-        json!({"digest_key": "12", "keyspaces": [], "after": "yesterday", "wait_seconds": 6, "since": 1});
+    let body = json!({"digest_key": "12", "keyspaces": [], "after": "yesterday", "history": "1", "wait_seconds": 6, "since": 1});
     let reply = app.root("POST", "/v1/feed", body).await;
     check(&reply, 422, "invalid_body");
     let mut found = items(&reply);
@@ -248,6 +285,9 @@ async fn what_a_follower_asks_is_read_strictly() {
     );
     let reply = app.root("POST", "/v1/feed", json!({})).await;
     assert_eq!(items(&reply), ["/digest_key missing_field"]);
+    let at = end(&lines(&ask(&app, ROOT, json!({})).await));
+    let reply = ask(&app, ROOT, json!({"after": at, "history": null})).await;
+    assert_eq!(items(&reply), ["/history missing_field"], "what a revision is says its history");
     let many: Vec<String> = (0..101).map(|n| format!("k{n}")).collect();
     assert_eq!(items(&ask(&app, ROOT, json!({"keyspaces": many})).await), ["/keyspaces too_many"]);
 }
@@ -292,7 +332,7 @@ fn path(reply: &Reply) -> String {
 async fn live(app: &TestApp, bearer: &str, keyspaces: Value) -> String {
     let path = path(&life(app, bearer, keyspaces).await);
     let head = app.root("PATCH", "/v1/keyspaces/default", json!({"max_staleness_seconds": 9})).await;
-    let applied = json!({"applied": head.header("keywright-revision")});
+    let applied = applied(head.header("keywright-revision"));
     let reply = app.call(bearer, "POST", &format!("{path}/live"), &[], applied).await;
     assert_eq!(reply.json()["revision"], head.header("keywright-revision"), "{:?}", reply.body);
     path
@@ -324,7 +364,7 @@ async fn writers_wait_for_a_lease_of_the_keyspaces_that_they_touch_and_for_no_ot
     // Roles are the whole organization's.
     let role = app.call(ROOT, "POST", "/v1/roles", &now, role).await;
     assert_eq!((role.status, role.header("keywright-enforced")), (201, "pending"));
-    let applied = json!({"applied": role.header("keywright-revision")});
+    let applied = applied(role.header("keywright-revision"));
     let reported = app.call(&holder.secret, "POST", &format!("{path}/report"), &[], applied).await;
     assert_eq!(reported.status, 204);
     assert_eq!(app.root("GET", &monitor, Value::Null).await.json()["enforced"], "all");
@@ -334,7 +374,7 @@ async fn writers_wait_for_a_lease_of_the_keyspaces_that_they_touch_and_for_no_ot
     let monitor = format!("/v1/revisions/{}", again.header("keywright-revision"));
     assert_eq!(app.root("GET", &monitor, Value::Null).await.json()["enforced"], "all", "it has left");
     check(
-        &app.call(&holder.secret, "POST", &format!("{path}/renew"), &[], json!({})).await,
+        &app.call(&holder.secret, "POST", &format!("{path}/renew"), &[], json!({"history": HISTORY})).await,
         404,
         "not_found",
     );
@@ -352,7 +392,7 @@ async fn a_lease_is_its_holders_and_ends_with_the_right_to_it() {
     let call = |bearer: &str, verb: &'static str| {
         let (bearer, path) = (bearer.to_owned(), format!("{path}/{verb}"));
         let app = &app;
-        async move { app.call(&bearer, "POST", &path, &[], json!({})).await }
+        async move { app.call(&bearer, "POST", &path, &[], json!({"history": HISTORY})).await }
     };
     assert_eq!(call(&holder.secret, "renew").await.status, 200);
     check(&call(&other.secret, "renew").await, 404, "not_found");
@@ -361,7 +401,7 @@ async fn a_lease_is_its_holders_and_ends_with_the_right_to_it() {
     check(&life(&app, &holder.secret, json!({"keyspaces": ["default"]})).await, 404, "not_found");
     for far in [u64::MAX, 1_000_000] {
         let at: RevisionToken = end(&lines(&ask(&app, &holder.secret, json!({})).await)).parse().unwrap();
-        let far = json!({"applied": RevisionToken { revision: Revision(far), ..at }});
+        let far = applied(&RevisionToken { revision: Revision(far), ..at }.to_string());
         check(&app.call(&holder.secret, "POST", &format!("{path}/report"), &[], far).await, 404, "not_found");
     }
     for (seconds, code) in
@@ -430,7 +470,8 @@ async fn a_follower_that_is_silent_holds_a_write_up_for_its_lease_and_no_longer(
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let refused = app.call(&holder.secret, "POST", &format!("{path}/renew"), &[], json!({})).await;
+    let refused =
+        app.call(&holder.secret, "POST", &format!("{path}/renew"), &[], json!({"history": HISTORY})).await;
     check(&refused, 409, "lease_ended");
     app.node.clock.advance_ms(5_000);
     until("pending").await;
