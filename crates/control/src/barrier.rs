@@ -345,11 +345,14 @@ impl Shared {
     }
 
     async fn look_and_tend(&self) {
-        if self.members.is_alone() {
-            return;
-        }
         // Whoever asks from here on needs the look after this one.
         let satisfied = self.wanted.fetch_add(1, Ordering::SeqCst);
+        if self.members.is_alone() {
+            // Writes may wait for whoever was there at the last look and has just left.
+            self.seen(Vec::new(), satisfied);
+            self.settle();
+            return;
+        }
         match self.members.members().await {
             Ok(members) => {
                 self.seen(members, satisfied);

@@ -30,6 +30,8 @@ struct Rows {
     reports: broadcast::Sender<Report>,
     /// Whether reports are heard.
     heard: bool,
+    /// Whether it is certain that nobody else verifies when there is no row.
+    embedded: bool,
     /// A life whose fence a failover takes back just before the next burial.
     unfenced_at_burial: Mutex<Option<NodeId>>,
 }
@@ -51,7 +53,7 @@ impl Rows {
 #[async_trait]
 impl Members for Rows {
     fn is_alone(&self) -> bool {
-        false
+        self.embedded && self.lives.lock().unwrap().is_empty()
     }
 
     async fn register(&self, _: &NewMember) -> Result<(), StoreError> {
@@ -128,11 +130,16 @@ struct World {
 
 /// A barrier on a process whose own index has applied everything.
 fn world(members: impl IntoIterator<Item = Member>, heard: bool) -> World {
+    world_of(members, heard, false)
+}
+
+fn world_of(members: impl IntoIterator<Item = Member>, heard: bool, embedded: bool) -> World {
     let rows = members.into_iter().map(|member| (member.id, member)).collect();
     let rows = Arc::new(Rows {
         lives: Mutex::new(rows),
         reports: broadcast::channel(64).0,
         heard,
+        embedded,
         unfenced_at_burial: Mutex::default(),
     });
     let members: Arc<dyn Members> = Arc::<Rows>::clone(&rows);
@@ -187,6 +194,7 @@ async fn a_report_that_nobody_hears_is_seen_soon_also_when_the_own_index_is_late
         lives: Mutex::new(rows),
         reports: broadcast::channel(64).0,
         heard: false,
+        embedded: false,
         unfenced_at_burial: Mutex::default(),
     });
     let members: Arc<dyn Members> = Arc::<Rows>::clone(&rows);
@@ -326,4 +334,26 @@ async fn a_follower_of_other_keyspaces_holds_up_nobody() {
     assert!(!barrier.wait_for(Revision(2), &Touched::Keyspaces(keyspace(1)), SECOND).await);
     assert!(!barrier.wait_for(Revision(2), &org_of(1), SECOND).await);
     assert!(!barrier.wait_for(Revision(2), &EVERYTHING, SECOND).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_goes_on_when_the_last_follower_of_an_embedded_store_leaves() {
+    let World { rows, barrier } = world_of([follower(1, 1)], true, true);
+    barrier.owe(Revision(2), EVERYTHING, 1);
+    let waiting = tokio::spawn({
+        let barrier = barrier.clone();
+        async move { barrier.wait_for(Revision(2), &EVERYTHING, 60 * SECOND).await }
+    });
+    let asking = tokio::spawn({
+        let barrier = barrier.clone();
+        async move { barrier.missing(Revision(2), &EVERYTHING).await }
+    });
+    tokio::time::sleep(SECOND).await;
+    assert!(!waiting.is_finished());
+    assert_eq!(asking.await.unwrap().unwrap().unwrap().verifiers, 1);
+    rows.bury(node(1)).await.unwrap();
+    let begun = Instant::now();
+    assert!(waiting.await.unwrap());
+    assert!(begun.elapsed() <= LOOK, "{:?}", begun.elapsed());
+    assert_eq!((barrier.owed(), barrier.followers()), (0, 0));
 }
