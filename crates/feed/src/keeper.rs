@@ -346,7 +346,13 @@ impl Keeping {
     /// Goes live, and applies everything that was committed before: no writer has waited for this life yet.
     async fn catch_up(&mut self, id: NodeId, applied: &Applied) -> Option<()> {
         let head = match timed(self.options.membership.go_live(id, applied.revision())).await {
-            Ok(head) => head?,
+            Ok(Some(head)) => head,
+            Ok(None) => {
+                tracing::warn!(node.id = %id, "was ended before it was live: joins anew");
+                // Each life is two durable writes: a store that ends each one is not asked without a pause.
+                self.pause(RETRY).await;
+                return None;
+            }
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, node.id = %id, "could not go live");
                 self.pause(RETRY).await;

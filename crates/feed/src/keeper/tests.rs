@@ -22,6 +22,8 @@ struct Table {
     head: Revision,
     incarnation: u64,
     away: bool,
+    /// Whether lives are ended before they are live.
+    ends_all: bool,
 }
 
 #[derive(Clone)]
@@ -68,7 +70,8 @@ impl Membership for Store {
     async fn go_live(&mut self, id: NodeId, _: Revision) -> Result<Option<Revision>, SourceError> {
         let mut table = self.tell("live", id)?;
         let head = table.head;
-        let row = table.rows.iter_mut().find(|row| *row == &(id, Row::Joining));
+        let none = table.ends_all;
+        let row = table.rows.iter_mut().find(|row| !none && *row == &(id, Row::Joining));
         Ok(row.map(|row| row.1 = Row::Live).map(|()| head))
     }
 
@@ -218,4 +221,15 @@ async fn another_life_of_the_data_ends_this_process() {
     let ended = ended.wait_for(Option::is_some).await.unwrap().unwrap();
     assert_eq!(ended, Ended::OtherIncarnation);
     assert!(!store.has_lease());
+}
+
+#[tokio::test]
+async fn a_store_that_ends_each_life_at_once_is_not_asked_without_a_pause() {
+    let (store, keeper, applied) = start(LEASE);
+    store.table().ends_all = true;
+    keeper.loaded(Applied::following(&applied));
+    let began = tokio::time::Instant::now();
+    store.until(|table| table.told.iter().filter(|told| told.starts_with("live")).count() == 4).await;
+    assert!(began.elapsed() >= 3 * RETRY, "{:?}", began.elapsed());
+    keeper.leave().await;
 }
