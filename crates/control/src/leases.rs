@@ -54,6 +54,12 @@ const ENDED: Error = Error::WrongState {
     detail: "this life is given no lease any more: register a new one",
 };
 
+/// What a life is told for which there is no place.
+const TOO_MANY: Error = Error::WrongState {
+    code: "too_many_followers",
+    detail: "16 followers hold a lease or ask for one; follow without a lease, or end one of them",
+};
+
 impl Control {
     /// Registers a follower's life. Nobody waits for it until it goes live.
     pub async fn register_follower(&self, caller: &Caller, new: NewLife) -> Result<Life, Error> {
@@ -66,12 +72,17 @@ impl Control {
         let scope = self.feed_scope(caller, &new.keyspaces).await?;
         let id = NodeId::new(self.clock.now().unix_ms(), self.random_bits());
         let by = caller.actor();
+        // With its organization and its key in front, a follower's slot is never a node's or another follower's.
+        let slot = new.name.map(|name| format!("{}/{by}/{name}", caller.org));
+        // Before it is there, so that who asks again and again writes nothing; whoever runs in its slot makes room for it.
+        if self.followers(slot.as_deref(), 1).await? >= FOLLOWERS_MAX {
+            return Err(TOO_MANY);
+        }
         let lease = Duration::from_secs(new.lease_seconds);
         self.members()
             .register(&NewMember {
                 id,
-                // With its key in front, a follower's slot is never a node's or another follower's.
-                name: new.name.map(|name| format!("{by}/{name}")),
+                name: slot,
                 scope: Some(Followed { by, scope: scope.clone() }),
                 lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
                 address: caller.origin.address.map(|address| address.to_string()).unwrap_or_default(),
@@ -79,12 +90,9 @@ impl Control {
             })
             .await?;
         // Counted after it is there, so that two that come at once cannot both be the last.
-        if self.followers().await? > FOLLOWERS_MAX {
+        if self.followers(None, 0).await? > FOLLOWERS_MAX {
             self.members().bury(id).await?;
-            return Err(Error::WrongState {
-                code: "too_many_followers",
-                detail: "16 followers hold a lease or ask for one; follow without a lease, or end one of them",
-            });
+            return Err(TOO_MANY);
         }
         tracing::info!(node.id = %id, "a follower has registered");
         Ok(Life { id, scope })
@@ -139,12 +147,14 @@ impl Control {
         Ok(())
     }
 
-    /// How many followers there are. Those that never went live are let go; those that seem to be dead are given no lease any
-    /// more, so that they are gone when the one that they had is over.
-    async fn followers(&self) -> Result<usize, Error> {
+    /// How many followers there are outside of a slot. Where there is no room for those that are wanted, those that never
+    /// went live are let go, and those that seem to be dead are given no lease any more, so that they are gone when the one
+    /// that they had is over.
+    async fn followers(&self, slot: Option<&str>, wanted: usize) -> Result<usize, Error> {
         let members = self.members().members().await?;
-        let followers: Vec<Member> = members.into_iter().filter(|one| one.scope.is_some()).collect();
-        if followers.len() <= FOLLOWERS_MAX {
+        let counts = |one: &Member| one.scope.is_some() && (slot.is_none() || one.name.as_deref() != slot);
+        let followers: Vec<Member> = members.into_iter().filter(counts).collect();
+        if followers.len() + wanted <= FOLLOWERS_MAX {
             return Ok(followers.len());
         }
         let mut left = followers.len();
