@@ -122,13 +122,14 @@ impl Following {
                 }
                 Err(error) => {
                     Figures::count(&self.parts.figures.failures);
-                    if !std::mem::replace(&mut is_away, true) {
+                    let again = std::mem::replace(&mut is_away, true);
+                    if !again {
                         tracing::warn!(
                             error = &error as &dyn std::error::Error,
                             "the node's feed cannot be followed"
                         );
                     }
-                    tokio::time::sleep(pause_after(&error)).await;
+                    tokio::time::sleep(self.parts.pause_after(&error, again)).await;
                 }
             }
         }
@@ -232,6 +233,17 @@ impl Parts {
         Ok(Loaded::Yes(held))
     }
 
+    /// How long after a failure the next call is made.
+    fn pause_after(&self, error: &Error, again: bool) -> Duration {
+        match error.status() {
+            None => RETRY,
+            Some(401 | 429) if again => RETRY_UNKNOWN,
+            // A single refusal uses up no more than a third of the bound.
+            Some(401 | 429) => self.staleness.map_or(RETRY_REFUSED, |most| RETRY_UNKNOWN.min(most / 3)),
+            Some(_) => RETRY_REFUSED,
+        }
+    }
+
     fn tell(&self) {
         // Invariant: what is told is what verifications read already.
         let now = self.verifier.revision();
@@ -243,13 +255,5 @@ impl Parts {
         let Some(most) = self.staleness else { return };
         let most = u64::try_from(most.max(STALENESS_MIN).as_nanos()).unwrap_or(u64::MAX);
         self.verifier.lease().renew(sent_ns.saturating_add(most), sent_ns);
-    }
-}
-
-fn pause_after(error: &Error) -> Duration {
-    match error.status() {
-        None => RETRY,
-        Some(401 | 429) => RETRY_UNKNOWN,
-        Some(_) => RETRY_REFUSED,
     }
 }

@@ -101,11 +101,6 @@ fn theirs(life: &Life, id: NodeId) -> Option<NodeId> {
     life.as_ref().filter(|(mine, _)| *mine == id).map(|(_, theirs)| *theirs)
 }
 
-/// What this process has applied, of the life of the data that it has loaded.
-fn token(verifier: &Verifier, applied: Revision) -> Option<RevisionToken> {
-    verifier.position().map(|at| RevisionToken { revision: applied, ..at })
-}
-
 /// Whether a refusal says that the life is over, or never was.
 fn is_over(error: &Error) -> bool {
     matches!(error.status(), Some(404 | 409))
@@ -116,7 +111,7 @@ impl RemoteMembership {
     async fn pausing<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let answered = call.await;
         if let Err(error) = &answered
-            && matches!(error.status(), Some(401 | 403 | 429))
+            && (matches!(error.status(), Some(401 | 403 | 429)) || error.code() == Some("too_many_followers"))
         {
             tokio::time::sleep(REFUSED_PAUSE).await;
         }
@@ -162,14 +157,19 @@ impl Membership for RemoteMembership {
         Ok(())
     }
 
-    async fn go_live(&mut self, id: NodeId, applied: Revision) -> Result<Option<Revision>, SourceError> {
-        let Some((theirs, applied)) = theirs(&self.life, id).zip(token(&self.verifier, applied)) else {
+    async fn go_live(&mut self, id: NodeId, _: Revision) -> Result<Option<Revision>, SourceError> {
+        // Invariant: a revision and the life of the data that it is of are read at once.
+        let Some((theirs, applied)) = theirs(&self.life, id).zip(self.verifier.position()) else {
             return Ok(None);
         };
         match self.go_live_as(theirs, applied).await {
             Ok(head) if head.revision.incarnation == applied.incarnation => Ok(Some(head.revision.revision)),
             Ok(_) => Ok(None),
-            Err(error) if is_over(&error) => Ok(None),
+            // Another life or history of the data, which the feed tells of too: until then there is none to be had.
+            Err(error) if is_over(&error) => {
+                tokio::time::sleep(REFUSED_PAUSE).await;
+                Ok(None)
+            }
             Err(error) => Err(failed(error)),
         }
     }
@@ -198,8 +198,9 @@ impl Membership for RemoteMembership {
 
 #[async_trait]
 impl Reports for RemoteReports {
-    async fn report(&self, id: NodeId, applied: Revision) -> Result<(), SourceError> {
-        let Some((theirs, applied)) = theirs(&self.life, id).zip(token(&self.verifier, applied)) else {
+    async fn report(&self, id: NodeId, _: Revision) -> Result<(), SourceError> {
+        // What is told is what verifications read already, and at least what this was called for.
+        let Some((theirs, applied)) = theirs(&self.life, id).zip(self.verifier.position()) else {
             return Ok(());
         };
         let path = ["feed", "leases", &theirs.to_string(), "report"];
