@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use keywright_testkit::canary;
+use serde_json::json;
 
 use super::api::text;
 use super::installation::{Installation, Ran};
@@ -109,6 +110,16 @@ async fn an_exported_master_key_opens_the_data_again() {
     let server = installation.start().await;
     assert_eq!(server.api(&root).verdict(&secret, "get", "a/1").await, "allowed");
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_follower_that_never_said_that_it_left_keeps_no_master_key_in_its_place() {
+    let installation = Installation::new();
+    let server = installation.start().await;
+    let root = server.api(server.root_key.as_ref().unwrap());
+    root.post("/v1/feed/leases", json!({"lease_seconds": 5})).await.expect(201);
+    server.stop().await;
+    installation.run(&["master-key", "rotate"]).await.expect(0, &["older backups"]);
 }
 
 #[tokio::test]
