@@ -13,11 +13,12 @@ use keywright_model::change::Change;
 use keywright_model::digest::Pepper;
 use keywright_model::feed::{Line, OwnDigest, Scope, Told};
 use keywright_model::revision::RevisionToken;
+use keywright_model::time::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::caller::Who;
 use crate::source::StoreSource;
-use crate::{Caller, Control, Error, Vault};
+use crate::{Caller, Contact, Control, Error, Vault};
 
 /// How many snapshots are told at once: each is in memory until it was taken.
 pub(crate) const SNAPSHOTS_MAX: usize = 2;
@@ -55,6 +56,7 @@ pub struct FeedSnapshot {
     changes: std::vec::IntoIter<Change>,
     revision: RevisionToken,
     history: String,
+    contact: Contact,
     /// Given back when the last line was taken, or nobody wants more.
     _turn: OwnedSemaphorePermit,
 }
@@ -86,7 +88,9 @@ impl Iterator for FeedSnapshot {
                 let some: Vec<Change> = self.changes.by_ref().take(NOUNS_MAX).collect();
                 if some.is_empty() {
                     self.next = Next::Nothing;
-                    return Some(Line::End { revision, more: false });
+                    // Without an end it was cut off.
+                    let age_ms = (self.contact)()?;
+                    return Some(Line::End { revision, more: false, age_ms });
                 }
                 Some(Line::Nouns(self.teller.tell(&some)))
             }
@@ -133,8 +137,10 @@ impl Control {
         changes.retain(|change| scope.shows(change));
         let revision = RevisionToken { incarnation: snapshot.incarnation, revision: snapshot.revision };
         let teller = self.teller(query, scope);
-        let (next, changes, history) = (Next::Start, changes.into_iter(), self.history.clone());
-        Ok(FeedSnapshot { teller, next, changes, revision, history, _turn: turn })
+        self.contact_age_ms()?;
+        let (next, changes) = (Next::Start, changes.into_iter());
+        let (history, contact) = (self.history.clone(), Arc::clone(&self.contact));
+        Ok(FeedSnapshot { teller, next, changes, revision, history, contact, _turn: turn })
     }
 
     /// The writes after a revision, waiting for the first for a while. `None` when the feed does not reach back to it, or
@@ -146,31 +152,34 @@ impl Control {
         after: &Position,
         wait: Duration,
     ) -> Result<Option<Vec<Line>>, Error> {
-        let mut scope = self.feed_scope(caller, &query.keyspaces).await?;
+        self.feed_scope(caller, &query.keyspaces).await?;
         // Invariant: in another history the same revisions are other writes, so nothing goes on from them.
         if !self.is_of(after).await? {
             return Ok(None);
         }
         let (after, history) = (after.revision, self.history.clone());
         let source = self.feed_source();
-        let mut batches = source.batches_after(after.revision, WRITES_MAX).await.map_err(unread)?;
+        let read = async || source.batches_after(after.revision, WRITES_MAX).await.map_err(unread);
+        let mut batches = read().await?;
         if batches.as_ref().is_some_and(Vec::is_empty) && !wait.is_zero() {
             let _newer = self.barrier.applied().wait_for(after.revision.next(), wait).await;
-            // What came meanwhile may have ended the caller's right to hear of it.
-            let caller = self.refreshed(caller).await?;
-            scope = self.feed_scope(&caller, &query.keyspaces).await?;
-            batches = source.batches_after(after.revision, WRITES_MAX).await.map_err(unread)?;
+            batches = read().await?;
         }
+        // Invariant: tested after they are read, since they may be what ended the caller's right to hear of them.
+        let caller = self.refreshed(caller).await?;
+        let scope = self.feed_scope(&caller, &query.keyspaces).await?;
         let Some(batches) = batches else { return Ok(None) };
+        let age_ms = self.contact_age_ms()?;
         let teller = self.teller(query, scope);
         let told = tokio::task::spawn_blocking(move || {
             let token = |revision| RevisionToken { revision, ..after };
             let newest = batches.last().map_or(after, |batch| token(batch.revision));
-            let end = Line::End { revision: newest, more: batches.len() == WRITES_MAX };
-            let writes = batches.iter().map(|batch| Line::Write {
-                revision: token(batch.revision),
-                at: batch.at,
-                told: teller.tell(&batch.changes),
+            let end = Line::End { revision: newest, more: batches.len() == WRITES_MAX, age_ms };
+            let writes = batches.iter().map(|batch| {
+                let told = teller.tell(&batch.changes);
+                // When somebody else wrote something is not a follower's business either.
+                let at = if told.changes.is_empty() { Timestamp::from_unix_ms(0) } else { batch.at };
+                Line::Write { revision: token(batch.revision), at, told }
             });
             let since = Line::Since { scope: teller.scope.clone(), history };
             std::iter::once(since).chain(writes).chain(std::iter::once(end)).collect()
@@ -201,6 +210,11 @@ impl Control {
     pub(crate) async fn is_of(&self, position: &Position) -> Result<bool, Error> {
         let same = self.history == position.history;
         Ok(same && self.incarnation().await? == position.revision.incarnation)
+    }
+
+    /// Invariant: what a store tells that another one took over from is not called the newest. It renews no lease.
+    fn contact_age_ms(&self) -> Result<u64, Error> {
+        (self.contact)().ok_or_else(|| Error::Unavailable("this node's lease was not renewed lately".into()))
     }
 
     fn feed_source(&self) -> StoreSource {

@@ -55,9 +55,15 @@ pub struct Parts {
     /// Which history of the database this process is part of, as a text that nothing is read from: a promotion or a restore
     /// to a moment begins another, in which the same revisions may be other writes.
     pub history: String,
+    /// How current this node is.
+    pub contact: Contact,
     /// What the operator has set.
     pub settings: Settings,
 }
+
+/// How many milliseconds ago this node's lease was renewed: a store that nobody writes to any more, because another took over,
+/// renews none. `None` where it is no longer current.
+pub type Contact = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
 
 /// What the operator has set.
 #[derive(Clone, Debug)]
@@ -78,6 +84,7 @@ pub struct Inner {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     history: String,
+    contact: Contact,
     settings: Settings,
     incarnation: tokio::sync::OnceCell<keywright_model::revision::Incarnation>,
     in_progress: write::InProgress,
@@ -92,7 +99,7 @@ pub struct Inner {
 impl Control {
     /// Puts the parts together.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, vault, barrier, clock, entropy, history, settings } = parts;
+        let Parts { store, vault, barrier, clock, entropy, history, contact, settings } = parts;
         let (incarnation, in_progress) = (tokio::sync::OnceCell::new(), write::InProgress::default());
         let argon2 = deferred::Workers::default();
         Self(Arc::new(Inner {
@@ -102,6 +109,7 @@ impl Control {
             clock,
             entropy,
             history,
+            contact,
             settings,
             incarnation,
             in_progress,

@@ -59,7 +59,7 @@ pub enum Line {
     Write {
         /// Its place among all writes.
         revision: RevisionToken,
-        /// When it was committed.
+        /// When it was committed; long ago where nothing of it is the follower's.
         at: Timestamp,
         /// What of it is the follower's.
         #[serde(flatten)]
@@ -71,6 +71,8 @@ pub enum Line {
         revision: RevisionToken,
         /// Whether there is more, to be asked for at once.
         more: bool,
+        /// How long ago the node last knew that its store takes every write: what was told is no newer than that for certain.
+        age_ms: u64,
     },
 }
 
@@ -339,7 +341,7 @@ mod tests {
             Line::Since { scope: Scope { org: ORG, keyspaces: Reach::All }, history: "1".to_owned() },
             Line::Write { revision, at: Timestamp::from_unix_ms(8), told },
             Line::Write { revision, at: Timestamp::from_unix_ms(8), told: Told::default() },
-            Line::End { revision, more: true },
+            Line::End { revision, more: true, age_ms: 7 },
         ] {
             let text = serde_json::to_string(&line).unwrap();
             assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), line, "{text}");

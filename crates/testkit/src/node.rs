@@ -100,6 +100,7 @@ impl TestNode {
             clock: Arc::<ManualClock>::clone(&clock),
             entropy,
             history: HISTORY.to_owned(),
+            contact: contact(&verifier, &clock),
             settings: Settings { enforce_timeout: Duration::from_secs(3) },
         });
         let follower = Some(follower);
@@ -196,6 +197,12 @@ fn initialise(
     canary::note_secret(ROOT);
     file.initialise(&first.installation, &first.keyring, vec![first.first], &audit_key, Arc::clone(entropy))
         .expect("the installation is made");
+}
+
+fn contact(verifier: &Arc<Verifier>, clock: &Arc<ManualClock>) -> keywright_control::Contact {
+    use keywright_control::Clock as _;
+    let (verifier, clock) = (Arc::clone(verifier), Arc::clone(clock));
+    Arc::new(move || Some(verifier.lease().current_age_ns(clock.boot_ns())? / 1_000_000))
 }
 
 fn options(vault: &Arc<Vault>, entropy: &Arc<dyn Entropy>) -> Options {

@@ -39,6 +39,13 @@ impl Lease {
         self.deadline.load(Ordering::Acquire)
     }
 
+    /// How long ago the store was last heard of, in nanoseconds; `None` when answers would be refused, or say that they are
+    /// not current.
+    pub fn current_age_ns(&self, now_ns: u64) -> Option<u64> {
+        let read = self.read();
+        (now_ns < read.deadline && read.is_current(now_ns)).then(|| read.age_ns(now_ns))
+    }
+
     /// Reads both. `Published::read` does it before the state is read.
     pub(crate) fn read(&self) -> LeaseRead {
         let deadline = self.deadline.load(Ordering::Acquire);

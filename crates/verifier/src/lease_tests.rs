@@ -25,3 +25,15 @@ fn three_seconds_without_contact_are_not_current() {
     assert!(!lease.read().is_current(1_000 + CURRENT_NS));
     assert_eq!(Lease::embedded().read().age_ns(5), 0);
 }
+
+#[test]
+fn how_old_contact_is_is_told_only_while_answers_would_be_current() {
+    let lease = Lease::none();
+    assert_eq!(lease.current_age_ns(5), None, "no lease yet");
+    lease.renew(u64::MAX, 1_000);
+    assert_eq!(lease.current_age_ns(1_000 + CURRENT_NS - 1), Some(CURRENT_NS - 1));
+    assert_eq!(lease.current_age_ns(1_000 + CURRENT_NS), None);
+    lease.drop_now();
+    assert_eq!(lease.current_age_ns(1_000), None);
+    assert_eq!(Lease::embedded().current_age_ns(7), Some(0));
+}

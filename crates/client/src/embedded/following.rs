@@ -171,7 +171,7 @@ impl Following {
                         return Ok(Step::Reload);
                     }
                 }
-                Line::End { revision, more } => {
+                Line::End { revision, more, age_ms } => {
                     self.parts.tell();
                     if verifier.position() != Some(revision) {
                         return Ok(Step::Reload);
@@ -179,7 +179,7 @@ impl Following {
                     if more {
                         return Ok(Step::More);
                     }
-                    self.parts.heard(sent_ns);
+                    self.parts.heard(sent_ns, age_ms);
                     return Ok(Step::Current);
                 }
                 Line::Write { .. } | Line::Snapshot { .. } | Line::Nouns(_) => return Err(lines.foreign()),
@@ -214,13 +214,13 @@ impl Parts {
             return Ok(Loaded::NotOfTheLease);
         }
         let mut changes = Vec::new();
-        loop {
+        let age_ms = loop {
             match lines.next().await? {
                 Line::Nouns(told) => changes.extend(told.into_changes()),
-                Line::End { revision: end, .. } if end == revision => break,
+                Line::End { revision: end, age_ms, .. } if end == revision => break age_ms,
                 _ => return Err(lines.foreign()),
             }
-        }
+        };
         let verifier = Arc::clone(&self.verifier);
         let load = move || verifier.load(changes, revision.revision, revision.incarnation);
         // A million keys take a second or more: not on a thread that others wait for.
@@ -229,7 +229,7 @@ impl Parts {
         }
         Figures::count(&self.figures.snapshots);
         self.tell();
-        self.heard(sent_ns);
+        self.heard(sent_ns, age_ms);
         Ok(Loaded::Yes(held))
     }
 
@@ -250,9 +250,10 @@ impl Parts {
         self.progress.send_if_modified(|told| std::mem::replace(told, now) != now);
     }
 
-    /// What is in memory was the newest when a call was sent.
-    fn heard(&self, sent_ns: u64) {
+    /// What is in memory was the newest so long before a call was sent.
+    fn heard(&self, sent_ns: u64, age_ms: u64) {
         let Some(most) = self.staleness else { return };
+        let sent_ns = sent_ns.saturating_sub(age_ms.saturating_mul(1_000_000));
         let most = u64::try_from(most.max(STALENESS_MIN).as_nanos()).unwrap_or(u64::MAX);
         self.verifier.lease().renew(sent_ns.saturating_add(most), sent_ns);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use keywright_control::source::{StoreMembership, StoreReports, StoreSource};
-use keywright_control::{Barrier, Control, Parts, Settings as ControlSettings, Vault};
+use keywright_control::{Barrier, Contact, Control, Parts, Settings as ControlSettings, Vault};
 use keywright_feed::keeper::Options as KeeperOptions;
 use keywright_feed::{Follower, Keeper};
 use keywright_model::id::NodeId;
@@ -69,6 +69,7 @@ impl Node {
             clock: Arc::new(SystemClock),
             entropy: entropy(),
             history: timeline.as_ref().and_then(Timeline::text).unwrap_or_else(|| ONE_HISTORY.to_owned()),
+            contact: contact(&verifier),
             settings: ControlSettings { enforce_timeout: settings.duration(&ENFORCE_TIMEOUT) },
         });
         let barrier = tokio::spawn(barrier.run());
@@ -187,6 +188,11 @@ pub(super) fn fresh_id() -> NodeId {
     let mut random = [0; 16];
     SystemEntropy.fill(&mut random);
     NodeId::new(now().unix_ms(), u128::from_le_bytes(random))
+}
+
+fn contact(verifier: &Arc<Verifier>) -> Contact {
+    let verifier = Arc::clone(verifier);
+    Arc::new(move || Some(verifier.lease().current_age_ns(boot_ns())?.div_ceil(1_000_000)))
 }
 
 fn index(vault: &Arc<Vault>, is_cluster: bool) -> anyhow::Result<Verifier> {

@@ -21,7 +21,8 @@ pub(super) fn schemas() -> Schemas {
     ];
     let [changes, digests] = told.clone();
     let write = [("revision", text()), ("at", time()), changes, digests];
-    let end = [("revision", text()), ("more", json!({"type": "boolean"}))];
+    let end =
+        [("revision", text()), ("more", json!({"type": "boolean"})), ("age_ms", json!({"type": "integer"}))];
     let scope = || json!({"type": "object"});
     let snapshot = [("revision", text()), ("scope", scope()), ("history", text())];
     let since = [("scope", scope()), ("history", text())];
@@ -58,7 +59,7 @@ pub(super) fn schemas() -> Schemas {
                     tagged("nouns", open(object(&["changes"], told))),
                     tagged("since", open(object(&["scope", "history"], since))),
                     tagged("write", open(object(&["revision", "at", "changes"], write))),
-                    tagged("end", open(object(&["revision", "more"], end))),
+                    tagged("end", open(object(&["revision", "more", "age_ms"], end))),
                 ],
             }),
         ),

@@ -122,6 +122,8 @@ async fn of_another_keyspace_a_follower_hears_only_that_something_was_written() 
     let sizes: Vec<usize> =
         told[..4].iter().map(|l| l["write"]["changes"].as_array().unwrap().len()).collect();
     assert_eq!((told.len(), sizes), (5, vec![0, 1, 0, 0]), "{told:?}");
+    let ats: Vec<bool> = told[..4].iter().map(|l| l["write"]["at"] == "1970-01-01T00:00:00Z").collect();
+    assert_eq!(ats, [true, false, true, true], "nor when: {told:?}");
     for reply in [&snapshot, &writes] {
         let text = std::str::from_utf8(&reply.body).unwrap();
         assert!(text.contains(&shown.id), "{text}");
@@ -478,4 +480,15 @@ async fn a_follower_that_is_silent_holds_a_write_up_for_its_lease_and_no_longer(
     // Five seconds by a clock that may run 10 % slow, counted by one that may run 10 % fast.
     app.node.clock.advance_ms(1_300);
     until("all").await;
+}
+
+#[tokio::test]
+async fn a_node_whose_lease_is_not_renewed_tells_no_follower_that_it_is_current() {
+    let app = TestApp::start().await;
+    let at = end(&lines(&ask(&app, ROOT, json!({})).await));
+    let told = since(&ask(&app, ROOT, json!({"after": at})).await);
+    assert_eq!(told.last().unwrap()["end"]["age_ms"], 0, "its store is its own");
+    app.node.verifier.lease().drop_now();
+    check(&ask(&app, ROOT, json!({"after": at})).await, 503, "store_unavailable");
+    check(&ask(&app, ROOT, json!({})).await, 503, "store_unavailable");
 }
