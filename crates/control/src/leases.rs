@@ -116,10 +116,14 @@ impl Control {
         &self,
         caller: &Caller,
         id: NodeId,
-        history: &str,
+        applied: &Position,
     ) -> Result<RevisionToken, Error> {
-        self.own_life(caller, id).await?;
-        self.own_history(history)?;
+        let known = self.own_life(caller, id).await?.applied;
+        let applied = self.own_revision(applied).await?;
+        // A report may be lost, and a server of an embedded store forgets them when it stops.
+        if known < applied {
+            self.members().report(id, applied).await?;
+        }
         match self.members().renew(id).await? {
             Renewal::Renewed { head, incarnation } => Ok(RevisionToken { incarnation, revision: head }),
             Renewal::Refused => Err(ENDED),
@@ -178,7 +182,7 @@ impl Control {
     }
 
     /// A life of the caller's own, if the caller may still hear of all that it answers for.
-    async fn own_life(&self, caller: &Caller, id: NodeId) -> Result<(), Error> {
+    async fn own_life(&self, caller: &Caller, id: NodeId) -> Result<Member, Error> {
         caller.require(AdminAction::FeedLease)?;
         caller.require(AdminAction::FeedRead)?;
         let member = self.life_of(caller, id).await?;
@@ -186,8 +190,8 @@ impl Control {
             Who::Root => Reach::All,
             Who::Key { admin, .. } => admin.keyspaces.clone(),
         };
-        let hears = member.scope.is_some_and(|mine| reached.covers(&mine.scope.keyspaces));
-        if hears { Ok(()) } else { Err(Error::Forbidden { action: AdminAction::FeedRead }) }
+        let hears = member.scope.as_ref().is_some_and(|mine| reached.covers(&mine.scope.keyspaces));
+        if hears { Ok(member) } else { Err(Error::Forbidden { action: AdminAction::FeedRead }) }
     }
 
     async fn life_of(&self, caller: &Caller, id: NodeId) -> Result<Member, Error> {

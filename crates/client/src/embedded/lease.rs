@@ -126,12 +126,10 @@ impl RemoteMembership {
         .await
     }
 
-    async fn renew_as(&self, theirs: NodeId) -> Result<Head, Error> {
+    async fn renew_as(&self, theirs: NodeId, applied: RevisionToken) -> Result<Head, Error> {
         let path = ["feed", "leases", &theirs.to_string(), "renew"];
-        self.pausing(
-            self.transport.ask(&path, Body::json(&serde_json::json!({"history": self.asked.held.history}))?),
-        )
-        .await
+        let body = Body::json(&Applied { applied, history: &self.asked.held.history })?;
+        self.pausing(self.transport.ask(&path, body)).await
     }
 }
 
@@ -175,8 +173,10 @@ impl Membership for RemoteMembership {
     }
 
     async fn renew(&mut self, id: NodeId) -> Result<Renewal, SourceError> {
-        let Some(theirs) = theirs(&self.life, id) else { return Ok(Renewal::Refused) };
-        match self.renew_as(theirs).await {
+        let Some((theirs, applied)) = theirs(&self.life, id).zip(self.verifier.position()) else {
+            return Ok(Renewal::Refused);
+        };
+        match self.renew_as(theirs, applied).await {
             Ok(Head { revision: RevisionToken { incarnation, revision: head } }) => {
                 Ok(Renewal::Renewed { head, incarnation })
             }

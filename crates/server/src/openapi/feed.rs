@@ -90,7 +90,6 @@ pub(super) fn leases() -> Schemas {
         ),
         ("Lease", open(object(&["id", "scope"], [("id", text()), ("scope", json!({"type": "object"}))]))),
         ("LeaseApplied", object(&["applied", "history"], [("applied", text()), ("history", history())])),
-        ("LeaseRenewal", object(&["history"], [("history", history())])),
         ("LeaseRevision", open(object(&["revision"], [("revision", text())]))),
     ])
 }

@@ -43,12 +43,8 @@ pub async fn go_live(call: Call) -> Result<Response, Problem> {
 
 /// Lets its lease run on.
 pub async fn renew(call: Call) -> Result<Response, Problem> {
-    let id = life(&call)?;
-    let history = call.asked.fields(&["history"], |fields| {
-        fields.required("history");
-        fields.label("history", HISTORY_MAX).unwrap_or_default()
-    })?;
-    let head = call.control.renew_follower(&call.caller, id, &history).await?;
+    let (id, applied) = (life(&call)?, applied(&call)?);
+    let head = call.control.renew_follower(&call.caller, id, &applied).await?;
     answer::ok(&json!({"revision": head}))
 }
 

@@ -144,7 +144,7 @@ routes! {
     Post "/v1/feed/leases/{id}/live" "followerGoesLive" "Have writers wait for it from now on"
         (FeedLease leases::go_live) Body::Json("LeaseApplied"), 200 "LeaseRevision" [];
     Post "/v1/feed/leases/{id}/renew" "renewFollower" "Let its lease run on from before this call"
-        (FeedLease leases::renew) Body::Json("LeaseRenewal"), 200 "LeaseRevision" [];
+        (FeedLease leases::renew) Body::Json("LeaseApplied"), 200 "LeaseRevision" [];
     Post "/v1/feed/leases/{id}/report" "followerApplied" "Say which revision it answers by"
         (FeedLease leases::report) Body::Json("LeaseApplied"), 204 "" [];
     Delete "/v1/feed/leases/{id}" "endFollower" "Say that it answers nothing any more"

@@ -260,11 +260,15 @@ async fn a_follower_of_another_history_loads_anew_and_is_given_no_lease() {
     let now = [("prefer", "wait=0")];
     let written = app.call(ROOT, "POST", &format!("{}/revoke", key.path()), &now, json!({})).await;
     let other = json!({"applied": written.header("keywright-revision"), "history": "2"});
-    check(&call(&live, "report", other).await, 409, "lease_ended");
+    check(&call(&live, "report", other.clone()).await, 409, "lease_ended");
     let monitor = format!("/v1/revisions/{}", written.header("keywright-revision"));
     assert_eq!(app.root("GET", &monitor, Value::Null).await.json()["enforced"], "pending");
-    check(&call(&live, "renew", json!({"history": "2"})).await, 409, "lease_ended");
-    assert_eq!(call(&live, "renew", json!({"history": HISTORY})).await.status, 200);
+    check(&call(&live, "renew", other).await, 409, "lease_ended");
+    assert_eq!(app.root("GET", &monitor, Value::Null).await.json()["enforced"], "pending");
+    // A renewal says how far it has come too, for a server that has forgotten or has never heard.
+    let applied = applied(written.header("keywright-revision"));
+    assert_eq!(call(&live, "renew", applied).await.status, 200);
+    assert_eq!(app.root("GET", &monitor, Value::Null).await.json()["enforced"], "all");
 }
 
 #[tokio::test]
@@ -367,7 +371,7 @@ async fn writers_wait_for_a_lease_of_the_keyspaces_that_they_touch_and_for_no_ot
     let role = app.call(ROOT, "POST", "/v1/roles", &now, role).await;
     assert_eq!((role.status, role.header("keywright-enforced")), (201, "pending"));
     let applied = applied(role.header("keywright-revision"));
-    let reported = app.call(&holder.secret, "POST", &format!("{path}/report"), &[], applied).await;
+    let reported = app.call(&holder.secret, "POST", &format!("{path}/report"), &[], applied.clone()).await;
     assert_eq!(reported.status, 204);
     assert_eq!(app.root("GET", &monitor, Value::Null).await.json()["enforced"], "all");
     let again = app.call(ROOT, "POST", &format!("{}/enable", here.path()), &now, json!({})).await;
@@ -375,11 +379,8 @@ async fn writers_wait_for_a_lease_of_the_keyspaces_that_they_touch_and_for_no_ot
     assert_eq!(app.call(&holder.secret, "DELETE", &path, &[], Value::Null).await.status, 204);
     let monitor = format!("/v1/revisions/{}", again.header("keywright-revision"));
     assert_eq!(app.root("GET", &monitor, Value::Null).await.json()["enforced"], "all", "it has left");
-    check(
-        &app.call(&holder.secret, "POST", &format!("{path}/renew"), &[], json!({"history": HISTORY})).await,
-        404,
-        "not_found",
-    );
+    let renewed = app.call(&holder.secret, "POST", &format!("{path}/renew"), &[], applied).await;
+    check(&renewed, 404, "not_found");
 }
 
 #[tokio::test]
@@ -391,10 +392,11 @@ async fn a_lease_is_its_holders_and_ends_with_the_right_to_it() {
     let body = json!({"kind": "management", "name": "f", "admin": admin(both.clone()), "grantable": []});
     let (holder, other) = (made(&app, body.clone()).await, made(&app, body).await);
     let path = live(&app, &holder.secret, json!({})).await;
+    let at = end(&lines(&ask(&app, &holder.secret, json!({})).await));
     let call = |bearer: &str, verb: &'static str| {
-        let (bearer, path) = (bearer.to_owned(), format!("{path}/{verb}"));
+        let (bearer, path, at) = (bearer.to_owned(), format!("{path}/{verb}"), applied(&at));
         let app = &app;
-        async move { app.call(&bearer, "POST", &path, &[], json!({"history": HISTORY})).await }
+        async move { app.call(&bearer, "POST", &path, &[], at).await }
     };
     assert_eq!(call(&holder.secret, "renew").await.status, 200);
     check(&call(&other.secret, "renew").await, 404, "not_found");
@@ -449,6 +451,7 @@ async fn a_follower_that_is_silent_holds_a_write_up_for_its_lease_and_no_longer(
     let holder = manager(&app, "default", &["feed.read", "feed.lease"]).await;
     let key = api_key(&app).await;
     let path = live(&app, &holder.secret, json!({})).await;
+    let before = applied(&end(&lines(&ask(&app, &holder.secret, json!({})).await)));
     let written =
         app.call(ROOT, "POST", &format!("{}/revoke", key.path()), &[("prefer", "wait=0")], json!({})).await;
     assert_eq!((written.status, written.header("keywright-enforced")), (202, "pending"));
@@ -472,8 +475,7 @@ async fn a_follower_that_is_silent_holds_a_write_up_for_its_lease_and_no_longer(
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let refused =
-        app.call(&holder.secret, "POST", &format!("{path}/renew"), &[], json!({"history": HISTORY})).await;
+    let refused = app.call(&holder.secret, "POST", &format!("{path}/renew"), &[], before).await;
     check(&refused, 409, "lease_ended");
     app.node.clock.advance_ms(5_000);
     until("pending").await;

@@ -47,7 +47,7 @@ fn expectations() -> BTreeMap<&'static str, (Elsewhere, Value)> {
         ("feed", (Own, json!({"digest_key": "1".repeat(64)}))),
         ("registerFollower", (Own, json!({"lease_seconds": 5}))),
         ("followerGoesLive", (Hidden, json!({"applied": "REVISION", "history": "1"}))),
-        ("renewFollower", (Hidden, json!({"history": "1"}))),
+        ("renewFollower", (Hidden, json!({"applied": "REVISION", "history": "1"}))),
         ("followerApplied", (Hidden, json!({"applied": "REVISION", "history": "1"}))),
         ("endFollower", (Hidden, Value::Null)),
         ("listAudit", (Own, Value::Null)),
