@@ -3,8 +3,8 @@
 //! It is read from the store each time, never from this node's index, so that a follower is as current as its last answer
 //! says, whatever may be wrong with this node.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use keywright_feed::{Source as _, SourceError};
@@ -12,16 +12,17 @@ use keywright_model::admin::{AdminAction, Reach};
 use keywright_model::change::Change;
 use keywright_model::digest::Pepper;
 use keywright_model::feed::{Line, OwnDigest, Scope, Told};
+use keywright_model::id::OrgId;
 use keywright_model::revision::RevisionToken;
 use keywright_model::time::Timestamp;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use crate::caller::Who;
 use crate::source::StoreSource;
 use crate::{Caller, Contact, Control, Error, Vault};
 
-/// How many snapshots are told at once: each is in memory until it was taken.
-pub(crate) const SNAPSHOTS_MAX: usize = 2;
+/// How many snapshots are told at once, and one of an organization: each is in memory until it was taken.
+const SNAPSHOTS_MAX: usize = 4;
 /// How long a follower waits for its turn before it is told to come back.
 const SNAPSHOT_TURN: Duration = Duration::from_secs(5);
 /// After how many seconds.
@@ -30,6 +31,33 @@ const SNAPSHOT_RETRY_SECONDS: u64 = 5;
 const WRITES_MAX: usize = 100;
 /// How many nouns one line of a snapshot holds.
 const NOUNS_MAX: usize = 256;
+
+/// The places of snapshots that are being told.
+pub(crate) struct Turns {
+    all: Arc<Semaphore>,
+    of_org: Mutex<BTreeMap<OrgId, Arc<Semaphore>>>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { all: Arc::new(Semaphore::new(SNAPSHOTS_MAX)), of_org: Mutex::default() }
+    }
+}
+
+impl Turns {
+    /// Waits for a place. Who waits for one of its own organization takes none of the others'.
+    async fn take(&self, org: OrgId) -> Result<Turn, AcquireError> {
+        let own = {
+            let mut of_org = self.of_org.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(of_org.entry(org).or_insert_with(|| Arc::new(Semaphore::new(1))))
+        };
+        let own = own.acquire_owned().await?;
+        Ok((own, Arc::clone(&self.all).acquire_owned().await?))
+    }
+}
+
+/// Given back when it is dropped.
+type Turn = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 /// What a follower asks for.
 #[derive(Clone, Debug)]
@@ -58,7 +86,7 @@ pub struct FeedSnapshot {
     history: String,
     contact: Contact,
     /// Given back when the last line was taken, or nobody wants more.
-    _turn: OwnedSemaphorePermit,
+    _turn: Turn,
 }
 
 enum Next {
@@ -128,7 +156,7 @@ impl Control {
     /// Everything that a follower answers by, at one revision.
     pub async fn feed_snapshot(&self, caller: &Caller, query: &FeedQuery) -> Result<FeedSnapshot, Error> {
         let scope = self.feed_scope(caller, &query.keyspaces).await?;
-        let turn = tokio::time::timeout(SNAPSHOT_TURN, Arc::clone(&self.snapshots).acquire_owned()).await;
+        let turn = tokio::time::timeout(SNAPSHOT_TURN, self.snapshots.take(scope.org)).await;
         let Ok(Ok(turn)) = turn else {
             return Err(Error::Throttled { retry_after_seconds: SNAPSHOT_RETRY_SECONDS });
         };
@@ -141,6 +169,13 @@ impl Control {
         let (next, changes) = (Next::Start, changes.into_iter());
         let (history, contact) = (self.history.clone(), Arc::clone(&self.contact));
         Ok(FeedSnapshot { teller, next, changes, revision, history, contact, _turn: turn })
+    }
+
+    /// Whether a caller may still hear all of a snapshot that is being told.
+    pub async fn may_go_on(&self, caller: &Caller, query: &FeedQuery, snapshot: &FeedSnapshot) -> bool {
+        let Ok(caller) = self.refreshed(caller).await else { return false };
+        let scope = self.feed_scope(&caller, &query.keyspaces).await;
+        scope.is_ok_and(|scope| scope == snapshot.teller.scope)
     }
 
     /// The writes after a revision, waiting for the first for a while. `None` when the feed does not reach back to it, or

@@ -33,6 +33,10 @@ const WAIT_SECONDS_MAX: u64 = 5;
 const LINES_AHEAD: usize = 4;
 /// How long a follower may leave a line lying before it is cut off.
 const STALLED: Duration = Duration::from_secs(30);
+/// How long all of a snapshot may take.
+const TOLD_WITHIN: Duration = Duration::from_mins(2);
+/// After how many lines the right to hear more is tested again.
+const LINES_A_RIGHT: usize = 32;
 
 /// How long the text of a history may be.
 pub(crate) const HISTORY_MAX: usize = 100;
@@ -50,7 +54,8 @@ struct FeedCall {
 pub async fn follow(call: Call) -> Result<Response, Problem> {
     let FeedCall { query, after, wait } = call.asked.fields(KNOWN, read)?;
     let Some(after) = after else {
-        return Ok(respond(stream(call.control.feed_snapshot(&call.caller, &query).await?)));
+        let snapshot = call.control.feed_snapshot(&call.caller, &query).await?;
+        return Ok(respond(stream(call, query, snapshot)));
     };
     let told = call.control.feed_after(&call.caller, &query, &after, wait).await?;
     let lines = told.ok_or_else(|| {
@@ -106,30 +111,42 @@ fn write(body: &mut Vec<u8>, line: &Line) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Makes lines as they are taken. A follower that stops taking them is cut off, so that it holds no snapshot in memory.
-fn stream(mut snapshot: FeedSnapshot) -> Body {
+/// Makes lines as they are taken. A follower that stops taking them, or takes them too slowly, is cut off, so that it holds
+/// no snapshot in memory and nobody else up.
+fn stream(call: Call, query: FeedQuery, snapshot: FeedSnapshot) -> Body {
     let (sender, lines) = mpsc::channel(LINES_AHEAD);
     tokio::spawn(async move {
-        loop {
-            let made = tokio::task::spawn_blocking(move || {
-                let mut text = Vec::new();
-                let line = snapshot.next()?;
-                write(&mut text, &line).ok()?;
-                Some((text, snapshot))
-            });
-            let Ok(Some((text, rest))) = made.await else { return };
-            snapshot = rest;
-            match sender.send_timeout(Bytes::from(text), STALLED).await {
-                Ok(()) => {}
-                Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
-                    tracing::warn!("a follower took too long to take its snapshot and is cut off");
-                    return;
-                }
-                Err(mpsc::error::SendTimeoutError::Closed(_)) => return,
-            }
+        if tokio::time::timeout(TOLD_WITHIN, tell(call, query, snapshot, sender)).await.is_err() {
+            tracing::warn!("a follower took too long to take its snapshot and is cut off");
         }
     });
     Body::new(Lines(lines))
+}
+
+async fn tell(call: Call, query: FeedQuery, mut snapshot: FeedSnapshot, sender: mpsc::Sender<Bytes>) {
+    for count in 1_usize.. {
+        let made = tokio::task::spawn_blocking(move || {
+            let mut text = Vec::new();
+            let line = snapshot.next()?;
+            write(&mut text, &line).ok()?;
+            Some((text, snapshot))
+        });
+        let Ok(Some((text, rest))) = made.await else { return };
+        snapshot = rest;
+        match sender.send_timeout(Bytes::from(text), STALLED).await {
+            Ok(()) => {}
+            Err(mpsc::error::SendTimeoutError::Timeout(_)) => {
+                tracing::warn!("a follower does not take its snapshot and is cut off");
+                return;
+            }
+            Err(mpsc::error::SendTimeoutError::Closed(_)) => return,
+        }
+        if count.is_multiple_of(LINES_A_RIGHT)
+            && !call.control.may_go_on(&call.caller, &query, &snapshot).await
+        {
+            return;
+        }
+    }
 }
 
 /// A body of lines that are still being made.
