@@ -187,7 +187,7 @@ impl Control {
         after: &Position,
         wait: Duration,
     ) -> Result<Option<Vec<Line>>, Error> {
-        self.feed_scope(caller, &query.keyspaces).await?;
+        self.feed_scope_left(caller, &query.keyspaces).await?;
         // Invariant: in another history the same revisions are other writes, so nothing goes on from them.
         if !self.is_of(after).await? {
             return Ok(None);
@@ -202,7 +202,8 @@ impl Control {
         }
         // Invariant: tested after they are read, since they may be what ended the caller's right to hear of them.
         let caller = self.refreshed(caller).await?;
-        let scope = self.feed_scope(&caller, &query.keyspaces).await?;
+        // A keyspace that is gone makes the scope another one: the follower goes on without it.
+        let (scope, _) = self.feed_scope_left(&caller, &query.keyspaces).await?;
         let Some(batches) = batches else { return Ok(None) };
         let age_ms = self.contact_age_ms()?;
         let teller = self.teller(query, scope);
@@ -224,21 +225,29 @@ impl Control {
 
     /// What a caller may follow of what it names. A keyspace that it does not reach does not exist.
     pub(crate) async fn feed_scope(&self, caller: &Caller, named: &[String]) -> Result<Scope, Error> {
+        let (scope, missing) = self.feed_scope_left(caller, named).await?;
+        if missing { Err(Error::NotFound("keyspace")) } else { Ok(scope) }
+    }
+
+    /// What is left of what a caller names, and whether some of it is missing.
+    async fn feed_scope_left(&self, caller: &Caller, named: &[String]) -> Result<(Scope, bool), Error> {
         caller.require(AdminAction::FeedRead)?;
         let reached = match &caller.who {
             Who::Root => Reach::All,
             Who::Key { admin, .. } => admin.keyspaces.clone(),
         };
         if named.is_empty() {
-            return Ok(Scope { org: caller.org, keyspaces: reached });
+            return Ok((Scope { org: caller.org, keyspaces: reached }, false));
         }
+        let mut missing = false;
         let mut keyspaces = BTreeSet::new();
         for name in named {
             let found = self.keyspace_named(caller.org, name).await?;
             let found = found.filter(|keyspace| reached.includes(keyspace.id));
-            keyspaces.insert(found.ok_or(Error::NotFound("keyspace"))?.id);
+            missing |= found.is_none();
+            keyspaces.extend(found.map(|keyspace| keyspace.id));
         }
-        Ok(Scope { org: caller.org, keyspaces: Reach::Only(keyspaces) })
+        Ok((Scope { org: caller.org, keyspaces: Reach::Only(keyspaces) }, missing))
     }
 
     /// Whether a position is of this life of the data and of this history of it.

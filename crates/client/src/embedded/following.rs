@@ -40,6 +40,8 @@ enum Step {
     More,
     /// What is in memory cannot be gone on from.
     Reload,
+    /// Nothing is left that could be followed.
+    Over,
 }
 
 /// What is in memory, besides the revision that the index knows.
@@ -106,6 +108,7 @@ impl Following {
                     Ok(Loaded::NotOfTheLease) => return self.end().await,
                     Err(error) => Err(error),
                 },
+                Ok(Step::Over) => return self.end().await,
                 Ok(Step::Current) if !self.parts.waits() => {
                     tokio::time::sleep(PAUSE).await;
                     Ok(())
@@ -139,7 +142,7 @@ impl Following {
     /// write, and it applies nothing any more, so that its lease ends.
     async fn end(self) {
         tracing::error!(
-            "what may be followed has changed: a lease is of one scope in one life and one history of the data"
+            "what may be followed has changed: nothing is left of it, or a lease is of another scope, life or history of the data"
         );
         self.parts.ending.send_replace(true);
         // Whoever waits for its progress finds that there is none, and not that nobody is there.
@@ -163,7 +166,9 @@ impl Following {
             match lines.next().await? {
                 // Invariant: it is compared before anything is applied by it.
                 Line::Since { scope, history } if held.scope == scope && held.history == history => {}
-                Line::Since { .. } => return Ok(Step::Reload),
+                // What is renamed is followed on, and what is deleted is not asked for any more.
+                Line::Since { scope, .. } if asking.named(&scope) => return Ok(Step::Reload),
+                Line::Since { .. } => return Ok(Step::Over),
                 Line::Write { revision, at, told } if revision.incarnation == after.incarnation => {
                     let batch =
                         Batch { revision: revision.revision, at, changes: told.into_changes().collect() };
@@ -227,6 +232,8 @@ impl Parts {
         if tokio::task::spawn_blocking(load).await.is_err() {
             return Err(Error::Unexpected("the index could not be loaded"));
         }
+        // A keyspace may be named anew: what is followed is that one and not its name.
+        self.asking.named(&held.scope);
         Figures::count(&self.figures.snapshots);
         self.tell();
         self.heard(sent_ns, age_ms);

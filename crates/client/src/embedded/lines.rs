@@ -1,9 +1,10 @@
 //! One call of `/v1/feed`, and its answer a line at a time.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use keywright_model::feed::Line;
+use keywright_model::admin::Reach;
+use keywright_model::feed::{Line, Scope};
 use keywright_model::revision::RevisionToken;
 use reqwest::Response;
 use serde::Serialize;
@@ -25,7 +26,7 @@ const STALLED: Duration = Duration::from_secs(30);
 pub(super) struct Asking {
     transport: Arc<Transport>,
     digest_key: Zeroizing<String>,
-    keyspaces: Vec<String>,
+    keyspaces: Mutex<Vec<String>>,
 }
 
 #[derive(Serialize)]
@@ -43,7 +44,23 @@ struct FeedRequest<'a> {
 
 impl Asking {
     pub(super) fn new(transport: Arc<Transport>, digest_key: &[u8; 32], keyspaces: Vec<String>) -> Self {
-        Self { transport, digest_key: Zeroizing::new(hex::encode(digest_key)), keyspaces }
+        Self {
+            transport,
+            digest_key: Zeroizing::new(hex::encode(digest_key)),
+            keyspaces: Mutex::new(keyspaces),
+        }
+    }
+
+    /// Asks from now on for what is left of the keyspaces that are named, by their identifiers. False when nothing is.
+    pub(super) fn named(&self, scope: &Scope) -> bool {
+        let mut named = self.keyspaces.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (false, Reach::Only(left)) = (named.is_empty(), &scope.keyspaces) {
+            if left.is_empty() {
+                return false;
+            }
+            *named = left.iter().map(ToString::to_string).collect();
+        }
+        true
     }
 
     /// Asks for everything.
@@ -67,7 +84,8 @@ impl Asking {
         wait_seconds: u64,
         head: Duration,
     ) -> Result<Lines, Error> {
-        let (digest_key, keyspaces) = (self.digest_key.as_str(), self.keyspaces.as_slice());
+        let keyspaces = self.keyspaces.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (digest_key, keyspaces) = (self.digest_key.as_str(), keyspaces.as_slice());
         let wait_seconds = Some(wait_seconds).filter(|seconds| *seconds > 0);
         let (after, history) = after.unzip();
         let body = Body::json(&FeedRequest { digest_key, keyspaces, after, history, wait_seconds })?;

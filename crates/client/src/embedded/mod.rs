@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use keywright_feed::keeper::{Ended, Options as KeeperOptions};
 use keywright_feed::{Applied, Keeper};
+use keywright_model::admin::Reach;
 use keywright_model::digest::Pepper;
 use keywright_model::feed::{DIGEST_KEY_VERSION, Scope};
 use keywright_model::id::NodeId;
@@ -178,6 +179,12 @@ impl Embedded {
         if let Some(LeaseOptions { name }) = lease {
             let lease_seconds = max_staleness.as_secs().clamp(1, LEASE_SECONDS_MAX);
             let held = embedded.held.borrow().clone();
+            let keyspaces = match &held.scope.keyspaces {
+                Reach::Only(named) if !keyspaces.is_empty() => {
+                    named.iter().map(ToString::to_string).collect()
+                }
+                Reach::Only(_) | Reach::All => keyspaces,
+            };
             embedded.keep(lease::Asked { keyspaces, lease_seconds, name, held })?;
             embedded.first_lease().await?;
         }

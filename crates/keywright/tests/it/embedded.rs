@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use keywright_client::embedded::{Ambient, Clocks, Embedded, LeaseOptions, Local, Options};
 use keywright_client::{Check, Client, Secret, Verdict, VerifyRequest};
+use keywright_model::admin::Reach;
+use keywright_model::feed::Scope;
 use keywright_model::secret::Entropy;
 use keywright_model::time::Timestamp;
 use keywright_testkit::SeededEntropy;
@@ -213,5 +215,31 @@ async fn with_a_lease_it_answers_by_what_was_acknowledged_and_without_it_no_writ
     let path = format!("/v1/keys/{}/revoke", text(&path["key"]["id"]));
     world.root.post(&path, json!({})).await.expect(200);
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    world.server.stop().await;
+}
+
+#[tokio::test]
+async fn what_it_follows_may_be_renamed_and_some_of_it_deleted() {
+    let world = World::start().await;
+    for name in ["mine", "other"] {
+        world.root.post("/v1/keyspaces", json!({"name": name})).await.expect(201);
+    }
+    let made = world.root.post("/v1/keys", json!({"name": "k", "keyspace": "mine"})).await.expect(201);
+    let request = VerifyRequest::of(Secret::new(text(&made["secret"])));
+    let keyspaces = vec!["mine".to_owned(), "other".to_owned()];
+    let embedded = Embedded::start(&world.client, Options { keyspaces, ..World::options() }).await.unwrap();
+    world.root.patch("/v1/keyspaces/mine", json!({"name": "renamed"})).await.expect(200);
+    world.root.call("DELETE", "/v1/keyspaces/other", None, &[]).await.unwrap();
+    world.root.post(&format!("/v1/keys/{}/revoke", text(&made["key"]["id"])), json!({})).await.expect(200);
+    let began = Instant::now();
+    while answered(embedded.verify(&request)).code != "revoked" {
+        assert!(began.elapsed() < Duration::from_secs(4), "it does not go on");
+        sleep(Duration::from_millis(5)).await;
+    }
+    let only = |scope: Scope| matches!(scope.keyspaces, Reach::Only(left) if left.len() == 1);
+    while !only(embedded.scope()) {
+        assert!(began.elapsed() < Duration::from_secs(30), "it follows what is gone");
+        sleep(Duration::from_millis(5)).await;
+    }
     world.server.stop().await;
 }

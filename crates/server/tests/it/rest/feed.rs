@@ -494,3 +494,16 @@ async fn a_node_whose_lease_is_not_renewed_tells_no_follower_that_it_is_current(
     check(&ask(&app, ROOT, json!({"after": at})).await, 503, "store_unavailable");
     check(&ask(&app, ROOT, json!({})).await, 503, "store_unavailable");
 }
+
+#[tokio::test]
+async fn a_keyspace_that_is_gone_makes_what_is_followed_another_scope_and_stops_nothing_else() {
+    let app = TestApp::start().await;
+    let (mine, _) = (keyspace(&app, "mine").await, keyspace(&app, "other").await);
+    let both = json!({"keyspaces": ["mine", "other"]});
+    let at = end(&lines(&ask(&app, ROOT, both).await));
+    app.root("DELETE", "/v1/keyspaces/other", Value::Null).await;
+    let asked = json!({"keyspaces": ["mine", "other"], "after": at});
+    let told = lines(&ask(&app, ROOT, asked).await);
+    assert_eq!(told[0]["since"]["scope"]["keyspaces"], json!([mine]), "{told:?}");
+    check(&ask(&app, ROOT, json!({"keyspaces": ["mine", "other"]})).await, 404, "not_found");
+}
