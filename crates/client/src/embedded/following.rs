@@ -163,7 +163,13 @@ impl Following {
             Err(error) => return Err(error),
         };
         loop {
-            match lines.next().await? {
+            let line = match lines.next().await {
+                Ok(line) => line,
+                // It would be as long each time: a snapshot has the same in shorter ones.
+                Err(_) if lines.is_too_long() => return Ok(Step::Reload),
+                Err(error) => return Err(error),
+            };
+            match line {
                 // Invariant: it is compared before anything is applied by it.
                 Line::Since { scope, history } if held.scope == scope && held.history == history => {}
                 // What is renamed is followed on, and what is deleted is not asked for any more.

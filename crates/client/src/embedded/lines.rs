@@ -90,7 +90,13 @@ impl Asking {
         let (after, history) = after.unzip();
         let body = Body::json(&FeedRequest { digest_key, keyspaces, after, history, wait_seconds })?;
         let response = self.transport.open(&["feed"], &body, head).await?;
-        Ok(Lines { transport: Arc::clone(&self.transport), response, buffer: Vec::new(), looked_at: 0 })
+        Ok(Lines {
+            transport: Arc::clone(&self.transport),
+            response,
+            buffer: Vec::new(),
+            looked_at: 0,
+            too_long: false,
+        })
     }
 }
 
@@ -101,6 +107,8 @@ pub(super) struct Lines {
     buffer: Vec<u8>,
     /// How much of the buffer is known to hold no end of a line.
     looked_at: usize,
+    /// Whether a line was longer than any may be.
+    too_long: bool,
 }
 
 impl Lines {
@@ -118,9 +126,17 @@ impl Lines {
                 Some(piece) if self.buffer.len() + piece.len() <= LINE_BYTES_MAX => {
                     self.buffer.extend_from_slice(&piece);
                 }
-                Some(_) | None => return Err(self.foreign()),
+                rest => {
+                    self.too_long = rest.is_some();
+                    return Err(self.foreign());
+                }
             }
         }
+    }
+
+    /// Whether it ended with a line that is longer than any may be.
+    pub(super) const fn is_too_long(&self) -> bool {
+        self.too_long
     }
 
     /// The answer is none of this API's.
