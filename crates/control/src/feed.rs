@@ -29,8 +29,8 @@ const SNAPSHOT_TURN: Duration = Duration::from_secs(5);
 const SNAPSHOT_RETRY_SECONDS: u64 = 5;
 /// How many writes one answer tells of.
 const WRITES_MAX: usize = 100;
-/// How many nouns one line of a snapshot holds.
-const NOUNS_MAX: usize = 256;
+/// How many nouns one line of a snapshot holds. Each comes of a body of 256 KiB at most, and a follower takes 64 MiB.
+const NOUNS_MAX: usize = 64;
 
 /// The places of snapshots that are being told.
 pub(crate) struct Turns {

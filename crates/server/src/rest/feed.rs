@@ -36,7 +36,7 @@ const STALLED: Duration = Duration::from_secs(30);
 /// How long all of a snapshot may take.
 const TOLD_WITHIN: Duration = Duration::from_mins(2);
 /// After how many lines the right to hear more is tested again.
-const LINES_A_RIGHT: usize = 32;
+const LINES_A_RIGHT: usize = 128;
 
 /// How long the text of a history may be.
 pub(crate) const HISTORY_MAX: usize = 100;
