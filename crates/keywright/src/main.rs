@@ -19,6 +19,10 @@ use cli::{AuditCommand, Cli, Command, ConfigCommand};
 use commands::{Outcome, Session};
 use output::Output;
 
+/// A write allocates on one thread what another frees, at which glibc's is slow.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Wrong usage, or anything that has no code of its own.
 const FAILED: u8 = 2;
 

@@ -25,9 +25,14 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue};
 use keywright_server::listen::{self, Bounds, Listen};
 use keywright_testkit::{ROOT, TestApp};
+use nix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+
+/// The binary's, for both sides of a ratio.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CLIENTS: usize = 16;
@@ -138,10 +143,18 @@ async fn update(app: &TestApp, address: &str) {
     let written = written_by_one(app.node.directory());
     println!("one update writes a row of {} bytes and {} bytes of audit and feed", written.row, written.log);
     let (mut ours, mut theirs) = (0.0, 0.0);
+    let (mut our_cpu, mut their_cpu) = (Duration::ZERO, Duration::ZERO);
     for _ in 0..UPDATE.count {
+        let began = cpu();
         theirs += bare_commits(written);
+        let between = cpu();
         ours += load(address, &texts, UPDATE.each).await;
+        their_cpu += between.saturating_sub(began);
+        our_cpu += cpu().saturating_sub(between);
     }
+    // What a noisy machine does not change, as it does the rates: both sides with their clients.
+    let each = |cpu: Duration, rate: f64| cpu.as_secs_f64() * 1e6 / (rate * UPDATE.each.as_secs_f64());
+    println!("CPU of an update: {:.1} µs, of a bare commit: {:.1} µs", each(our_cpu, ours), each(their_cpu, theirs));
     report(
         "PATCH /v1/keys/{id}, 16 clients, updates/s",
         ours,
@@ -150,6 +163,10 @@ async fn update(app: &TestApp, address: &str) {
         0.5,
         UPDATE,
     );
+}
+
+fn cpu() -> Duration {
+    clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).expect("the clock of the process").into()
 }
 
 fn request(method: &str, path: &str, host: &str, bearer: &str, body: &Value) -> Vec<u8> {
