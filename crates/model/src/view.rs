@@ -45,36 +45,50 @@ pub fn key_view(
     now: Timestamp,
 ) -> Map<String, Value> {
     let spec = &key.spec;
-    let mut view = object(json!({
-        "id": key.id, "number": key.number, "org": names.org(key.org), "keyspace": names.keyspace(key.keyspace),
-        "kind": spec.rights.kind(), "access_id": key.access_id,
-        "name": spec.name, "description": spec.description, "external_id": key.external_id,
-        "owner": spec.owner, "roles": spec.roles, "scope": spec.scope,
-        "enabled": spec.enabled, "not_before": spec.not_before, "expires_at": spec.expires_at,
-        "ip_allowlist": spec.ip_allowlist,
-    }));
+    // Every write and every list shows keys: one map of the right size, filled once.
+    let mut view = Map::with_capacity(KEY_FIELDS_MAX);
+    let mut put = |name: &str, value: Value| drop(view.insert(name.to_owned(), value));
+    put("id", json!(key.id));
+    put("number", json!(key.number));
+    put("org", Value::String(names.org(key.org)));
+    put("keyspace", Value::String(names.keyspace(key.keyspace)));
+    put("kind", json!(spec.rights.kind()));
+    put("access_id", json!(key.access_id));
+    put("name", json!(spec.name));
+    put("description", json!(spec.description));
+    put("external_id", json!(key.external_id));
+    put("owner", json!(spec.owner));
+    put("roles", json!(spec.roles));
+    put("scope", json!(spec.scope));
+    put("enabled", json!(spec.enabled));
+    put("not_before", json!(spec.not_before));
+    put("expires_at", json!(spec.expires_at));
+    put("ip_allowlist", json!(spec.ip_allowlist));
     match &spec.rights {
-        Rights::Api { grants } => {
-            view.insert("grants".to_owned(), json!(grants));
-        }
+        Rights::Api { grants } => put("grants", json!(grants)),
         Rights::Management { admin, grantable } => {
-            view.insert("admin".to_owned(), admin_view(admin, names));
-            view.insert("grantable".to_owned(), json!(grantable));
+            put("admin", admin_view(admin, names));
+            put("grantable", json!(grantable));
         }
     }
+    put("limits", json!(spec.limits));
+    put("quota", json!(spec.quota));
+    put("plans", json!(spec.plans));
+    put("labels", json!(spec.labels));
+    put("metadata", Value::Object(spec.metadata.clone()));
+    put("state", json!(key.state_at(now)));
+    put("secrets", key.secrets.iter().map(|secret| secret_view(key, secret, last_used, now)).collect());
     let revocation = key.revocation.as_ref();
-    let secrets: Vec<Value> =
-        key.secrets.iter().map(|secret| secret_view(key, secret, last_used, now)).collect();
-    view.extend(object(json!({
-        "limits": spec.limits, "quota": spec.quota, "plans": spec.plans, "labels": spec.labels, "metadata": spec.metadata,
-        "state": key.state_at(now), "secrets": secrets,
-        "revoked_at": revocation.map(|end| end.at), "revoked_by": revocation.map(|end| end.by),
-        "revocation_reason": revocation.and_then(|end| end.reason.as_ref()),
-        "last_used_at": key.secrets.iter().filter_map(|secret| last_used.get(&secret.id)).max(),
-    })));
-    view.extend(meta_view(&key.meta));
+    put("revoked_at", json!(revocation.map(|end| end.at)));
+    put("revoked_by", json!(revocation.map(|end| end.by)));
+    put("revocation_reason", json!(revocation.and_then(|end| end.reason.as_ref())));
+    put("last_used_at", json!(key.secrets.iter().filter_map(|secret| last_used.get(&secret.id)).max()));
+    put_meta(&mut view, &key.meta);
     view
 }
+
+/// How many fields [`key_view`] has at most.
+const KEY_FIELDS_MAX: usize = 36;
 
 fn secret_view(
     key: &Key,
@@ -82,11 +96,16 @@ fn secret_view(
     last_used: &BTreeMap<SecretId, Timestamp>,
     now: Timestamp,
 ) -> Value {
-    json!({
-        "id": secret.id, "hint": secret.hint, "status": key.secret_status_at(secret.id, now),
-        "recoverable": secret.recoverable, "created_at": secret.created_at, "expires_at": secret.expires_at,
-        "last_used_at": last_used.get(&secret.id),
-    })
+    let mut view = Map::with_capacity(7);
+    let mut put = |name: &str, value: Value| drop(view.insert(name.to_owned(), value));
+    put("id", json!(secret.id));
+    put("hint", json!(secret.hint));
+    put("status", json!(key.secret_status_at(secret.id, now)));
+    put("recoverable", json!(secret.recoverable));
+    put("created_at", json!(secret.created_at));
+    put("expires_at", json!(secret.expires_at));
+    put("last_used_at", json!(last_used.get(&secret.id)));
+    Value::Object(view)
 }
 
 fn admin_view(admin: &AdminRights, names: &Names) -> Value {
@@ -129,14 +148,19 @@ pub fn plan_view(plan: &Plan, names: &Names) -> Map<String, Value> {
 fn shown(identity: Value, spec: &impl serde::Serialize, meta: &Meta) -> Map<String, Value> {
     let mut view = object(identity);
     view.extend(object(json!(spec)));
-    view.extend(meta_view(meta));
+    put_meta(&mut view, meta);
     view
 }
 
-fn meta_view(meta: &Meta) -> Map<String, Value> {
-    let mut view = object(json!(meta));
-    view.insert("etag".to_owned(), json!(meta.version.etag()));
-    view
+fn put_meta(view: &mut Map<String, Value>, meta: &Meta) {
+    let Meta { created_at, created_by, updated_at, updated_by, version } = meta;
+    let mut put = |name: &str, value: Value| drop(view.insert(name.to_owned(), value));
+    put("created_at", json!(created_at));
+    put("created_by", json!(created_by));
+    put("updated_at", json!(updated_at));
+    put("updated_by", json!(updated_by));
+    put("version", json!(version));
+    put("etag", json!(version.etag()));
 }
 
 fn object(value: Value) -> Map<String, Value> {

@@ -19,18 +19,28 @@ pub fn edited_as<T>(
     edit: &Edit,
     decode: impl FnOnce(&Map<String, Value>) -> Result<T, Faults>,
 ) -> Result<T, Faults> {
-    let (after, paths) = match edit {
-        Edit::Replace(body) => (body.clone(), Vec::new()),
-        Edit::Merge(patch) => (merged(view, patch), Vec::new()),
-        Edit::Patch(patch) => operations::applied(view, patch)?,
-    };
     let mut faults = Faults::new();
-    check_presence(shape, view, edit, &after, &mut faults);
-    check_read_only(shape, view, &after, &mut faults);
-    let mut writable = Map::new();
-    for field in shape.writable {
-        writable.insert((*field).to_owned(), after.get(*field).cloned().unwrap_or(Value::Null));
-    }
+    let mut paths = Vec::new();
+    let writable = match edit {
+        Edit::Replace(body) => {
+            check_presence(shape, view, edit, body, &mut faults);
+            check_read_only(shape, view, body, &mut faults);
+            writable_of(shape, |field| body.get(field))
+        }
+        Edit::Merge(patch) => {
+            // What a merge does not name stays as it is, so only the rest is looked at.
+            let named = merged(view, patch);
+            check_read_only(shape, view, &named, &mut faults);
+            writable_of(shape, |field| named.get(field).or_else(|| view.get(field)))
+        }
+        Edit::Patch(patch) => {
+            let after;
+            (after, paths) = operations::applied(view, patch)?;
+            check_presence(shape, view, edit, &after, &mut faults);
+            check_read_only(shape, view, &after, &mut faults);
+            writable_of(shape, |field| after.get(field))
+        }
+    };
     let decoded = match decode(&writable) {
         Ok(decoded) if faults.is_empty() => return Ok(decoded),
         Ok(_) => Faults::new(),
@@ -46,6 +56,15 @@ pub fn edited_as<T>(
 /// [`edited_as`] without decoding: the writable fields, each present (`null` where it was cleared).
 pub fn edited(shape: Shape, view: &Map<String, Value>, edit: &Edit) -> Result<Map<String, Value>, Faults> {
     edited_as(shape, view, edit, |writable| Ok(writable.clone()))
+}
+
+/// The fields that can be written, each present.
+fn writable_of<'a>(shape: Shape, value: impl Fn(&str) -> Option<&'a Value>) -> Map<String, Value> {
+    let mut writable = Map::with_capacity(shape.writable.len());
+    for field in shape.writable {
+        writable.insert((*field).to_owned(), value(field).cloned().unwrap_or(Value::Null));
+    }
+    writable
 }
 
 fn check_presence(
@@ -104,19 +123,24 @@ fn check_read_only(shape: Shape, view: &Map<String, Value>, after: &Map<String, 
     }
 }
 
-/// A document after a merge. Unlike in RFC 7396 a `null` outside labels and metadata stays, for there it means the same
-/// as absence, and a misspelt name that shall be cleared is noticed.
+/// What a merge names, as it is after it. Unlike in RFC 7396 a `null` outside labels and metadata stays, for there it means
+/// the same as absence, and a misspelt name that shall be cleared is noticed.
 fn merged(view: &Map<String, Value>, patch: &Map<String, Value>) -> Map<String, Value> {
-    let mut after = view.clone();
+    let mut named = Map::with_capacity(patch.len());
     for (field, value) in patch {
-        let target = after.entry(field).or_insert(Value::Null);
+        let mut target = match value {
+            Value::Object(_) => view.get(field).cloned().unwrap_or(Value::Null),
+            // Anything else takes the place of what was there.
+            _ => Value::Null,
+        };
         if FREE_FORM.contains(&field.as_str()) && !value.is_null() {
-            json_patch::merge(target, value);
+            json_patch::merge(&mut target, value);
         } else {
-            merge_known(target, value);
+            merge_known(&mut target, value);
         }
+        named.insert(field.clone(), target);
     }
-    after
+    named
 }
 
 /// [`json_patch::merge`] that keeps every `null`. As deep as a body can be.
