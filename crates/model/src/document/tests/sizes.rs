@@ -138,7 +138,10 @@ fn names_of_organizations_and_keyspaces_are_slugs() {
     for decode in [ORG, KEYSPACE] {
         let outside =
             [letters(64), json!(""), json!("1a"), json!("-a"), json!("A"), json!("a b"), json!("ü")];
-        let outside = outside.into_iter().map(|value| (value, "/name", "invalid_name")).collect();
+        // Blank and invisible ones among them, as for the nouns above.
+        let unseen = [json!(" "), json!("\u{200b}"), json!("a\u{200b}"), json!("a\u{3164}")];
+        let outside =
+            outside.into_iter().chain(unseen).map(|value| (value, "/name", "invalid_name")).collect();
         check(decode, "name", vec![json!("a"), json!("a-b_1"), letters(63)], outside);
         let wrong = vec![(json!(5), "/name", "invalid_type"), (json!(null), "/name", "missing_field")];
         check(decode, "name", vec![], wrong);
