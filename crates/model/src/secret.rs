@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 /// Where random bytes come from. Only the binary and the tests implement it.
@@ -11,8 +12,8 @@ pub trait Entropy: Send + Sync {
     fn fill(&self, bytes: &mut [u8]);
 }
 
-/// A secret in clear: forgotten (zeroed) when dropped, and impossible to print.
-#[derive(Clone, PartialEq, Eq)]
+/// A secret in clear: forgotten (zeroed) when dropped, impossible to print, and compared in constant time.
+#[derive(Clone)]
 pub struct Secret(Zeroizing<String>);
 
 /// A credential longer than this is refused before it is hashed.
@@ -63,6 +64,15 @@ impl Secret {
         Some(format!("{prefix}_…{tail}"))
     }
 }
+
+impl PartialEq for Secret {
+    /// How long it takes tells the length of the secrets and nothing else.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for Secret {}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -153,6 +163,18 @@ mod tests {
             for (byte, value) in bytes.iter_mut().zip(0..=255) {
                 *byte = value;
             }
+        }
+    }
+
+    #[test]
+    fn two_secrets_are_one_when_every_byte_is_the_same() {
+        let whole = Secret::generate("kw", &Counting);
+        assert_eq!(whole, Secret::new(whole.expose()));
+        for place in 0..whole.expose().len() {
+            let mut bytes = whole.expose().as_bytes().to_vec();
+            bytes[place] ^= 1;
+            assert_ne!(whole, Secret::new(String::from_utf8(bytes).unwrap()), "{place}");
+            assert_ne!(whole, Secret::new(&whole.expose()[..place]), "the first {place} bytes");
         }
     }
 
