@@ -235,6 +235,44 @@ pub(crate) fn split_personal(subject: &str, mut noun: Value) -> (Value, Value) {
     (noun, Value::Object(personal))
 }
 
+/// [`split_personal`] of a noun that is compact JSON already, without reading its values. `None` for a noun that must be
+/// taken apart further down, since it tells why it was revoked.
+pub(crate) fn split_personal_text(subject: &str, noun: &str) -> Option<(String, String)> {
+    let (mut rights, mut personal) = (String::with_capacity(noun.len()), String::new());
+    for member in members(noun) {
+        let (name, value) = member.strip_prefix('"')?.split_once("\":")?;
+        if name == "revocation" && value != "null" {
+            return None;
+        }
+        let part = if personal_fields(subject).contains(&name) { &mut personal } else { &mut rights };
+        part.push(if part.is_empty() { '{' } else { ',' });
+        part.push_str(member);
+    }
+    for part in [&mut rights, &mut personal] {
+        part.push_str(if part.is_empty() { "{}" } else { "}" });
+    }
+    Some((rights, personal))
+}
+
+/// The members of an object that is compact JSON, each with its name.
+fn members(object: &str) -> impl Iterator<Item = &str> {
+    let inner = object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    let ends = move |byte: char| {
+        match byte {
+            _ if escaped => escaped = false,
+            '\\' if in_text => escaped = true,
+            '"' => in_text = !in_text,
+            '{' | '[' if !in_text => depth += 1,
+            '}' | ']' if !in_text => depth = depth.saturating_sub(1),
+            ',' => return !in_text && depth == 0,
+            _ => {}
+        }
+        false
+    };
+    inner.split(ends).filter(|member| !member.is_empty())
+}
+
 /// Puts together again what [`split_personal`] split.
 pub(crate) fn join_personal(mut rights: Value, personal: Value) -> Value {
     let (Value::Object(fields), Value::Object(personal)) = (&mut rights, personal) else { return rights };
@@ -260,6 +298,32 @@ mod tests {
         let (rights, personal) = split_personal("key_1", key.clone());
         assert!(!rights.to_string().contains("Bob") && !rights.to_string().contains("\"n\""), "{rights}");
         assert_eq!(join_personal(rights, personal), key);
+    }
+
+    #[track_caller]
+    fn check_split(subject: &str, noun: &Value) {
+        let (rights, personal) = split_personal_text(subject, &noun.to_string()).unwrap();
+        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        assert_eq!((read(&rights), read(&personal)), split_personal(subject, noun.clone()), "{noun}");
+    }
+
+    #[test]
+    fn a_noun_that_is_text_is_split_as_one_that_was_read() {
+        check_split(
+            "key_1",
+            &json!({"id": "key_1", "name": "a,\"b\":{[\\", "labels": {"x": "}", "y": ","},
+            "grants": [{"actions": ["a", "b"]}, []], "metadata": {"deep": [{"name": 1}]}, "revocation": null}),
+        );
+        check_split("prn_1", &json!({"id": "prn_1", "external_id": null, "roles": [], "name": "\u{e9}\\\""}));
+        check_split("role_1", &json!({"name": "a role's name tells nobody's"}));
+        check_split("key_1", &json!({"name": "nothing but what is personal"}));
+        check_split("key_1", &json!({}));
+    }
+
+    #[test]
+    fn a_reason_of_a_revocation_is_not_left_among_the_rights() {
+        let noun = json!({"id": "key_1", "revocation": {"reason": "leaked by Bob"}}).to_string();
+        assert_eq!(split_personal_text("key_1", &noun), None);
     }
 
     #[test]

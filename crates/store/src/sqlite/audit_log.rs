@@ -32,6 +32,8 @@ pub(super) struct AuditLog {
 pub(super) struct Moved {
     head: Chain,
     orgs: Vec<(OrgId, Chain)>,
+    /// The nouns of the commit's entries as JSON, which the feed holds too.
+    pub(super) nouns: Vec<Option<String>>,
 }
 
 impl AuditLog {
@@ -79,7 +81,7 @@ impl AuditLog {
         revision: Revision,
         changes: &[Change],
     ) -> Result<Moved, StoreError> {
-        let mut moved = Moved { head: self.head, orgs: Vec::new() };
+        let mut moved = Moved { head: self.head, ..Moved::default() };
         for subject in subjects(context, changes) {
             let org = subject.org;
             let chain = self.chain(connection, org, &moved)?;
@@ -88,6 +90,7 @@ impl AuditLog {
             insert(connection, moved.head.entries, &entry)?;
             moved.orgs.retain(|(other, _)| *other != org);
             moved.orgs.push((org, chain.with(entry.hash)));
+            moved.nouns.push(entry.noun);
         }
         Ok(moved)
     }

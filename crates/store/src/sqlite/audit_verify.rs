@@ -1,7 +1,9 @@
 //! Reads the audit, the feed and (in `audit_rows`) every row for the audit's verification.
 
+use keywright_model::change::Change;
 use keywright_model::id::OrgId;
-use rusqlite::Connection;
+use keywright_model::revision::Revision;
+use rusqlite::{Connection, Rows};
 
 use super::audit_log::stored_head;
 use super::audit_page::{AUDIT_COLUMNS, entry_from};
@@ -9,7 +11,7 @@ use super::audit_rows;
 use super::bookkeeping::installation;
 use super::feed::changes_of;
 use super::nouns::{all, first};
-use super::value::{column, id_column, uncount};
+use super::value::{column, from_json, id_column, uncount};
 use crate::StoreError;
 use crate::audit::verify::{StoredHead, Verifier};
 use crate::audit::{AuditKey, AuditReport, Chain, Link, Progress};
@@ -50,14 +52,46 @@ fn read_entries(connection: &Connection, verifier: &mut Verifier<'_>) -> Result<
     let sql = format!("SELECT {AUDIT_COLUMNS} FROM audit ORDER BY seq");
     let mut statement = connection.prepare(&sql)?;
     let mut entries = statement.query([])?;
+    let mut feed = connection.prepare("SELECT revision, changes FROM feed ORDER BY revision")?;
+    let mut feed = FeedInOrder { rows: feed.query([])?, ahead: None, passed: 0 };
     while let Some(row) = entries.next()? {
         let entry = match entry_from(row) {
             Ok(entry) => Ok(entry),
             Err(error) => Err((column(row, 0)?, error)),
         };
         verifier.take_entry(entry.as_ref().map_err(|(seq, error)| (*seq, error)), |revision| {
-            changes_of(connection, revision)
+            feed.changes(connection, revision)
         })?;
     }
     Ok(())
+}
+
+/// The feed, read alongside the entries, which ask for its revisions in their order.
+struct FeedInOrder<'s> {
+    rows: Rows<'s>,
+    /// A revision that was read and not asked for yet.
+    ahead: Option<(u64, String)>,
+    /// The newest revision that was read.
+    passed: u64,
+}
+
+impl FeedInOrder<'_> {
+    /// What one write changed; `None` when the feed has let it go.
+    fn changes(
+        &mut self,
+        connection: &Connection,
+        Revision(wanted): Revision,
+    ) -> Result<Option<Vec<Change>>, StoreError> {
+        while self.passed < wanted {
+            let Some(row) = self.rows.next()? else { return Ok(None) };
+            let (revision, changes) = (uncount(column(row, 0)?), column(row, 1)?);
+            self.passed = revision;
+            self.ahead = Some((revision, changes));
+        }
+        match self.ahead.take_if(|(revision, _)| *revision == wanted) {
+            Some((_, changes)) => from_json(&changes, "a feed entry").map(Some),
+            // It is missing, or the entry that asks was moved.
+            None => changes_of(connection, Revision(wanted)),
+        }
+    }
 }

@@ -8,8 +8,9 @@ use rusqlite::Connection;
 
 use super::audit_log::{AuditLog, Moved};
 use super::nouns::first;
-use super::value::{column, count, id, noun_bits, sealed_blob, table, to_json, uncount};
+use super::value::{column, count, id, noun_bits, sealed_blob, table, uncount};
 use super::write_nouns::{self, exists, in_use};
+use crate::audit::entry::feed_text;
 use crate::{AuditContext, Commit, CommitError, Committed, Expect, IdempotentWrite, StoreError, WrappedKey};
 
 /// What the writer knows between commits: the newest revision of the group and the ends of the audit's chains.
@@ -60,14 +61,15 @@ fn write(connection: &Connection, tip: &Tip, commit: Commit) -> Result<(Batch, M
     }
     write_wrapped(connection, &wrapped_keys)?;
     let revision = if changes.is_empty() { tip.revision } else { tip.revision.next() };
-    let moved = tip.audit.append(connection, &context, revision, &changes)?;
+    let mut moved = tip.audit.append(connection, &context, revision, &changes)?;
     if let Some(call) = &idempotency {
         remember(connection, call, revision, &changes, &context)?;
     }
     if !changes.is_empty() {
         let mut statement =
             connection.prepare_cached("INSERT INTO feed (revision, at, changes) VALUES (?1, ?2, ?3)")?;
-        statement.execute((count(revision.0), context.at.unix_ms(), to_json(&changes)?))?;
+        let text = feed_text(&changes, &std::mem::take(&mut moved.nouns))?;
+        statement.execute((count(revision.0), context.at.unix_ms(), text))?;
     }
     Ok((Batch { revision, at: context.at, changes }, moved))
 }
