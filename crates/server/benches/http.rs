@@ -154,7 +154,11 @@ async fn update(app: &TestApp, address: &str) {
     }
     // What a noisy machine does not change, as it does the rates: both sides with their clients.
     let each = |cpu: Duration, rate: f64| cpu.as_secs_f64() * 1e6 / (rate * UPDATE.each.as_secs_f64());
-    println!("CPU of an update: {:.1} µs, of a bare commit: {:.1} µs", each(our_cpu, ours), each(their_cpu, theirs));
+    println!(
+        "CPU of an update: {:.1} µs, of a bare commit: {:.1} µs",
+        each(our_cpu, ours),
+        each(their_cpu, theirs)
+    );
     report(
         "PATCH /v1/keys/{id}, 16 clients, updates/s",
         ours,

@@ -67,7 +67,7 @@ impl Noun {
 }
 
 /// Finds a noun by something other than its identifier.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Lookup {
     /// A key by the digest of one of its secrets.
     KeyByDigest(Digest),
@@ -288,6 +288,14 @@ pub trait Store: Send + Sync {
     async fn nouns_page(&self, query: &NounQuery) -> Result<Page<Noun>, StoreError>;
     /// When these keys were used last, in the order asked for.
     async fn last_used(&self, keys: &[KeyId]) -> Result<Vec<LastUsed>, StoreError>;
+    /// A key, and when it was used last. In one snapshot where that saves a round trip.
+    async fn key_and_uses(&self, key: KeyId) -> Result<Option<(Key, LastUsed)>, StoreError> {
+        let Some(Noun::Key(found)) = self.nouns(&[NounRef::Key(key)]).await?.pop().flatten() else {
+            return Ok(None);
+        };
+        let uses = self.last_used(&[key]).await?.pop().unwrap_or_default();
+        Ok(Some((*found, uses)))
+    }
     /// A page of an organization's audit, newest first.
     async fn audit_page(&self, query: &AuditQuery) -> Result<Page<audit::AuditEntry>, StoreError>;
     /// Compares the whole audit with itself, with the rows and with the feed.

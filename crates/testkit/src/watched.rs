@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use keywright_model::change::{Batch, NounRef};
 use keywright_model::id::KeyId;
+use keywright_model::key::Key;
 use keywright_model::revision::Revision;
 use keywright_model::time::Timestamp;
 use keywright_store::audit::{AuditEntry, AuditReport};
@@ -104,6 +105,10 @@ impl Store for Watched {
 
     async fn last_used(&self, keys: &[KeyId]) -> Result<Vec<LastUsed>, StoreError> {
         self.note(format!("last_used {}", keys.len())).last_used(keys).await
+    }
+
+    async fn key_and_uses(&self, key: KeyId) -> Result<Option<(Key, LastUsed)>, StoreError> {
+        self.note("key and uses").key_and_uses(key).await
     }
 
     async fn audit_page(&self, query: &AuditQuery) -> Result<Page<AuditEntry>, StoreError> {

@@ -23,7 +23,7 @@ use keywright_model::key::{Key, KeySecret, Rights, SECRETS_MAX};
 use keywright_model::secret::Secret;
 use keywright_model::time::Timestamp;
 use keywright_model::view::{Names, key_view};
-use keywright_store::{Expect, Lookup};
+use keywright_store::{Expect, LastUsed, Lookup};
 use serde_json::{Map, Value};
 
 use crate::lookup::Surroundings;
@@ -89,20 +89,28 @@ pub(crate) struct LoadedKey {
 impl Control {
     /// Finds a key that exists for the caller. Deleted ones do not.
     pub(crate) async fn find_for(&self, caller: &Caller, key: &KeyRef) -> Result<Key, Error> {
+        Ok(self.find_with_uses(caller, key).await?.0)
+    }
+
+    /// [`Self::find_for`], with when the key was used last where the same question to the store tells that.
+    async fn find_with_uses(&self, caller: &Caller, key: &KeyRef) -> Result<(Key, Option<LastUsed>), Error> {
+        let by = |lookup| async { Ok::<_, Error>(self.find_key(lookup).await?.map(|key| (key, None))) };
+        let by_id = |id| async move {
+            let found = self.store.key_and_uses(id).await?;
+            Ok::<_, Error>(found.map(|(key, uses)| (key, Some(uses))))
+        };
         let found = match key {
-            KeyRef::Id(id) => self.key_by_id(*id).await?,
+            KeyRef::Id(id) => by_id(*id).await?,
             KeyRef::Text(text) => match text.parse() {
-                Ok(id) => self.key_by_id(id).await?,
+                Ok(id) => by_id(id).await?,
                 Err(_) => None,
             },
-            KeyRef::Number(number) => self.find_key(Lookup::KeyByNumber(caller.org, *number)).await?,
-            KeyRef::AccessId(id) => self.find_key(Lookup::KeyByAccessId(id.clone())).await?,
-            KeyRef::ExternalId(keyspace, id) => {
-                self.find_key(Lookup::KeyByExternalId(*keyspace, id.clone())).await?
-            }
-            KeyRef::Secret(secret) => self.find_key(Lookup::KeyByDigest(self.vault.digest(secret))).await?,
+            KeyRef::Number(number) => by(Lookup::KeyByNumber(caller.org, *number)).await?,
+            KeyRef::AccessId(id) => by(Lookup::KeyByAccessId(id.clone())).await?,
+            KeyRef::ExternalId(keyspace, id) => by(Lookup::KeyByExternalId(*keyspace, id.clone())).await?,
+            KeyRef::Secret(secret) => by(Lookup::KeyByDigest(self.vault.digest(secret))).await?,
         };
-        let visible = found.filter(|key| key.org == caller.org && caller.reaches(key.keyspace));
+        let visible = found.filter(|(key, _)| key.org == caller.org && caller.reaches(key.keyspace));
         visible.ok_or(Error::NotFound("key"))
     }
 
@@ -113,12 +121,17 @@ impl Control {
         key: &KeyRef,
         action: AdminAction,
     ) -> Result<LoadedKey, Error> {
-        let key = self.find_for(caller, key).await?;
+        let (key, uses) = self.find_with_uses(caller, key).await?;
         if key.deleted_at.is_some() {
             return Err(Error::NotFound("key"));
         }
         caller.require_in(action, key.keyspace)?;
-        self.surrounded(key).await
+        let (around, home) = self.surroundings_and_home(&key).await?;
+        let last_used = match uses {
+            Some(uses) => uses.secrets,
+            None => self.last_used(key.id).await?,
+        };
+        Ok(LoadedKey { key, around, home, last_used })
     }
 
     pub(crate) async fn surrounded(&self, key: Key) -> Result<LoadedKey, Error> {

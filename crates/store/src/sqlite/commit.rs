@@ -1,14 +1,19 @@
 //! One commit inside the group's transaction: test, write, note, take the revision last.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use keywright_model::change::{Batch, Change, NounRef};
-use keywright_model::revision::Revision;
+use keywright_model::id::KeyId;
+use keywright_model::revision::{Revision, Version};
 use rusqlite::Connection;
 
 use super::audit_log::{AuditLog, Moved};
+use super::bookkeeping;
+use super::kept::{Kept, is_kept};
 use super::nouns::first;
 use super::value::{column, count, id, noun_bits, sealed_blob, table, uncount};
+use super::write_keys::StoredKeys;
 use super::write_nouns::{self, exists, in_use};
 use crate::audit::entry::feed_text;
 use crate::{AuditContext, Commit, CommitError, Committed, Expect, IdempotentWrite, StoreError, WrappedKey};
@@ -19,6 +24,35 @@ pub(super) struct Tip {
     pub(super) revision: Revision,
     /// The audit's writer.
     pub(super) audit: AuditLog,
+    /// The nouns that stay in memory, as the last durable group left them.
+    pub(super) kept: Arc<Kept>,
+    /// The versions of those that the open group has changed.
+    versions: HashMap<NounRef, Option<Version>>,
+    /// Whether the open group has changed what the installation is.
+    pub(super) reconfigured: bool,
+}
+
+impl Tip {
+    /// Nothing read yet.
+    pub(super) fn new(audit: AuditLog, kept: Arc<Kept>) -> Self {
+        Self { revision: Revision::default(), audit, kept, versions: HashMap::new(), reconfigured: false }
+    }
+
+    /// A group begins: nothing is different yet from what is durable.
+    pub(super) fn begin(&mut self) {
+        self.versions.clear();
+        self.reconfigured = false;
+    }
+
+    /// Whether the open group has changed what stays in memory.
+    pub(super) fn changes_kept(&self) -> bool {
+        self.reconfigured || !self.versions.is_empty()
+    }
+
+    /// A noun's version, `Some(None)` when it is not there; `None` when the database must be asked.
+    fn version(&self, noun: NounRef) -> Option<Option<Version>> {
+        self.versions.get(&noun).copied().or_else(|| self.kept.version(noun))
+    }
 }
 
 /// Makes a commit part of the group's transaction, whole or not at all.
@@ -33,6 +67,8 @@ pub(super) fn apply(
             connection.prepare_cached("RELEASE one_commit")?.execute([])?;
             tip.audit.advance(moved);
             tip.revision = batch.revision;
+            let kept = batch.changes.iter().filter(|change| is_kept(change));
+            tip.versions.extend(kept.map(|change| (change.noun(), change.version())));
             Ok(Committed { batch: Arc::new(batch) })
         }
         Err(error) => {
@@ -51,13 +87,22 @@ fn write(connection: &Connection, tip: &Tip, commit: Commit) -> Result<(Batch, M
     if let Some(call) = &idempotency {
         refuse_repeated(connection, call, &context)?;
     }
+    let mut stored = StoredKeys::default();
     for expectation in expect {
-        test(connection, expectation)?;
+        match expectation {
+            // Its row is read whole, since it is about to be written.
+            Expect::Version(NounRef::Key(key), version) if is_written(&changes, key) => {
+                if stored.read(connection, key)? != Some(version) {
+                    return Err(CommitError::Conflict(NounRef::Key(key)));
+                }
+            }
+            other => test(connection, tip, other)?,
+        }
     }
     let mut order: Vec<&mut Change> = changes.iter_mut().collect();
     order.sort_by_key(|change| write_nouns::rank(change));
     for change in order {
-        write_nouns::write(connection, change)?;
+        write_nouns::write(connection, change, &mut stored)?;
     }
     write_wrapped(connection, &wrapped_keys)?;
     let revision = if changes.is_empty() { tip.revision } else { tip.revision.next() };
@@ -74,13 +119,18 @@ fn write(connection: &Connection, tip: &Tip, commit: Commit) -> Result<(Batch, M
     Ok((Batch { revision, at: context.at, changes }, moved))
 }
 
-fn test(connection: &Connection, expectation: Expect) -> Result<(), CommitError> {
+fn is_written(changes: &[Change], key: KeyId) -> bool {
+    changes.iter().any(|change| matches!(change, Change::KeyChanged(changed) if changed.id == key))
+}
+
+fn test(connection: &Connection, tip: &Tip, expectation: Expect) -> Result<(), CommitError> {
     match expectation {
         Expect::Version(noun, version) => {
-            let sql = format!("SELECT version FROM {} WHERE id = ?1", table(noun));
-            let stored: Option<i64> = first(connection, &sql, [id(noun_bits(noun))], |row| column(row, 0))?;
-            let same = stored.is_some_and(|stored| uncount(stored) == version.0);
-            if same { Ok(()) } else { Err(CommitError::Conflict(noun)) }
+            let stored = match tip.version(noun) {
+                Some(known) => known,
+                None => stored_version(connection, noun)?,
+            };
+            if stored == Some(version) { Ok(()) } else { Err(CommitError::Conflict(noun)) }
         }
         Expect::Absent(noun) if exists(connection, noun)? => Err(CommitError::Conflict(noun)),
         Expect::Unused(noun) if in_use(connection, noun)? => Err(CommitError::InUse(noun)),
@@ -92,11 +142,19 @@ fn test(connection: &Connection, expectation: Expect) -> Result<(), CommitError>
             if same { Ok(()) } else { Err(CommitError::Conflict(NounRef::Principal(owner))) }
         }
         Expect::Root(digest) => {
-            let sql = "SELECT root_digest FROM installation";
-            let stored: Option<Option<[u8; 32]>> = first(connection, sql, [], |row| column(row, 0))?;
-            if stored.flatten() == Some(digest.0) { Ok(()) } else { Err(CommitError::RootChanged) }
+            let kept = if tip.reconfigured { None } else { tip.kept.installation() };
+            let stored = match kept {
+                Some(installation) => installation.root_digest,
+                None => bookkeeping::installation(connection)?.and_then(|stored| stored.root_digest),
+            };
+            if stored == Some(digest) { Ok(()) } else { Err(CommitError::RootChanged) }
         }
     }
+}
+
+fn stored_version(connection: &Connection, noun: NounRef) -> Result<Option<Version>, StoreError> {
+    let sql = format!("SELECT version FROM {} WHERE id = ?1", table(noun));
+    first(connection, &sql, [id(noun_bits(noun))], |row| Ok(Version(uncount(column(row, 0)?))))
 }
 
 fn refuse_repeated(

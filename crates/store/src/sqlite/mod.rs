@@ -15,6 +15,7 @@ mod copy;
 mod feed;
 #[cfg(test)]
 mod file_tests;
+mod kept;
 mod keys_page;
 mod members;
 mod migrate;
@@ -55,6 +56,7 @@ pub use self::restore::{Ended, Restore, Revival, Revivals, restore, restore_chec
 use self::audit_log::AuditLog;
 use self::bookkeeping::{Chore, Reservation};
 use self::commit::Tip;
+use self::kept::Kept;
 use self::readers::Readers;
 use self::writer::{Job, Writer};
 use crate::audit::{AuditEntry, AuditKey, AuditReport, Chain};
@@ -152,7 +154,7 @@ impl SqliteFile {
         bookkeeping::write_installation(&transaction, audit_key, installation)?;
         commit::write_wrapped(&transaction, keyring).map_err(refused)?;
         audit_log::write_head(&transaction, audit_key, Revision::default(), Chain::default())?;
-        let mut tip = Tip { revision: Revision::default(), audit: AuditLog::new(audit_key.clone(), entropy) };
+        let mut tip = Tip::new(AuditLog::new(audit_key.clone(), entropy), Arc::default());
         for commit in first {
             commit::apply(&transaction, &mut tip, commit).map_err(refused)?;
         }
@@ -171,9 +173,10 @@ impl SqliteFile {
             return Err(OpenError::State("the data directory holds no installation yet"));
         }
         let readers = Readers::open(&self.path)?;
-        let tip = Tip { revision: Revision::default(), audit: AuditLog::new(audit_key.clone(), entropy) };
+        let kept = Arc::new(Kept::default());
+        let tip = Tip::new(AuditLog::new(audit_key.clone(), entropy), Arc::clone(&kept));
         let writer = Writer::start(self.connection, self.lock, audit_key.clone(), tip)?;
-        Ok(Arc::new(SqliteStore { readers, writer, audit_key, path: self.path }))
+        Ok(Arc::new(SqliteStore { readers, writer, kept, audit_key, path: self.path }))
     }
 }
 
@@ -235,6 +238,7 @@ impl SqliteReader {
 pub struct SqliteStore {
     readers: Readers,
     writer: Writer,
+    kept: Arc<Kept>,
     audit_key: AuditKey,
     path: PathBuf,
 }
@@ -254,11 +258,17 @@ impl SqliteStore {
 #[async_trait]
 impl Store for SqliteStore {
     async fn installation(&self) -> Result<Installation, StoreError> {
+        if let Some(kept) = self.kept.installation() {
+            return Ok(kept);
+        }
         let found = self.readers.few(1, bookkeeping::installation).await?;
         found.ok_or_else(|| StoreError::Corrupt("the installation's row is missing".to_owned()))
     }
 
     async fn nouns(&self, refs: &[NounRef]) -> Result<Vec<Option<Noun>>, StoreError> {
+        if let Some(kept) = self.kept.nouns(refs) {
+            return Ok(kept);
+        }
         let (rows, refs) = (refs.len(), refs.to_vec());
         let read =
             move |connection: &Connection| refs.iter().map(|noun| nouns::noun(connection, *noun)).collect();
@@ -266,6 +276,9 @@ impl Store for SqliteStore {
     }
 
     async fn find(&self, lookups: &[Lookup]) -> Result<Vec<Option<Noun>>, StoreError> {
+        if let Some(kept) = self.kept.find(lookups) {
+            return Ok(kept);
+        }
         let (rows, lookups) = (lookups.len(), lookups.to_vec());
         let read =
             move |connection: &Connection| lookups.iter().map(|one| nouns::find(connection, one)).collect();
@@ -293,6 +306,10 @@ impl Store for SqliteStore {
             keys.iter().map(|key| nouns::last_used(connection, *key)).collect()
         };
         self.readers.few(rows, read).await
+    }
+
+    async fn key_and_uses(&self, key: KeyId) -> Result<Option<(Key, LastUsed)>, StoreError> {
+        self.readers.few(1, move |connection| nouns::key_and_uses(connection, key)).await
     }
 
     async fn audit_page(&self, query: &AuditQuery) -> Result<Page<AuditEntry>, StoreError> {

@@ -7,7 +7,7 @@ use keywright_model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 use serde::de::DeserializeOwned;
 
-use super::rows::{KEY_COLUMNS, SECRET_COLUMNS, key_from, secret_from};
+use super::rows::{KEY_BY_ID, SECRETS_OF_KEY, key_from, secret_from};
 use super::value::{from_json, id, id_column, noun_bits, optional_time_column, rows, table};
 use crate::{LastUsed, Lookup, Noun, NounKind, NounQuery, Page, StoreError};
 
@@ -37,16 +37,24 @@ fn body<T: DeserializeOwned>(connection: &Connection, wanted: NounRef) -> Result
 
 /// A key with its secrets.
 pub(super) fn key(connection: &Connection, wanted: KeyId) -> Result<Option<Key>, StoreError> {
-    let sql = format!("SELECT {KEY_COLUMNS} FROM keys k WHERE k.id = ?1");
-    let Some(mut key) = first(connection, &sql, [id(wanted.bits())], key_from)? else { return Ok(None) };
+    let found = first(connection, KEY_BY_ID.as_str(), [id(wanted.bits())], key_from)?;
+    let Some(mut key) = found else { return Ok(None) };
     key.secrets = secrets(connection, wanted)?;
     Ok(Some(key))
 }
 
+/// A key with its secrets, and when it was used last.
+pub(super) fn key_and_uses(
+    connection: &Connection,
+    wanted: KeyId,
+) -> Result<Option<(Key, LastUsed)>, StoreError> {
+    let Some(key) = key(connection, wanted)? else { return Ok(None) };
+    Ok(Some((key, last_used(connection, wanted)?)))
+}
+
 /// A key's secrets, oldest first.
 pub(super) fn secrets(connection: &Connection, key: KeyId) -> Result<Vec<KeySecret>, StoreError> {
-    let sql = format!("SELECT {SECRET_COLUMNS} FROM secrets s WHERE s.key_id = ?1 ORDER BY s.position");
-    let found = all(connection, &sql, [id(key.bits())], secret_from)?;
+    let found = all(connection, SECRETS_OF_KEY.as_str(), [id(key.bits())], secret_from)?;
     Ok(found.into_iter().map(|row| row.secret).collect())
 }
 

@@ -1,6 +1,6 @@
 //! A key's rows read from SQLite.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use keywright_model::digest::Digest;
 use keywright_model::id::{KeyId, KeyspaceId, OrgId, PrincipalId, SecretId};
@@ -21,6 +21,15 @@ pub(super) const KEY_COLUMNS: &str = "k.id, k.org_id, k.keyspace_id, k.number, k
 /// The columns of [`secret_from`], in its order. `last_used_at` is bookkeeping and not among them.
 pub(super) const SECRET_COLUMNS: &str = "s.key_id, s.position, s.id, s.hint, s.recoverable, s.custom, s.created_at, \
      s.expires_at, s.digest, s.pepper_version, s.hash_sealed, s.secret_sealed, s.argon2";
+
+/// Reads a key's row by its identifier. Put together once: it is asked with each read and each write of a key.
+pub(super) static KEY_BY_ID: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT {KEY_COLUMNS} FROM keys k WHERE k.id = ?1"));
+
+/// Reads a key's secrets by its identifier, oldest first.
+pub(super) static SECRETS_OF_KEY: LazyLock<String> = LazyLock::new(|| {
+    format!("SELECT {SECRET_COLUMNS} FROM secrets s WHERE s.key_id = ?1 ORDER BY s.position")
+});
 
 /// A key from its row, still without its secrets.
 pub(super) fn key_from(row: &Row<'_>) -> Result<Key, StoreError> {

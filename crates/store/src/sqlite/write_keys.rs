@@ -3,20 +3,54 @@
 use keywright_model::change::NounRef;
 use keywright_model::id::KeyId;
 use keywright_model::key::{Key, KeySecret};
+use keywright_model::revision::Version;
 use keywright_model::time::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::nouns::{self, first};
-use super::rows::{KEY_COLUMNS, key_body, key_from};
+use super::rows::{KEY_BY_ID, key_body, key_from};
 use super::value::{count, id, rows, sealed_blob};
 use super::write_nouns::{dangling, keep_number, next_number};
-use crate::CommitError;
 use crate::writing::{keep_for_ever, keep_material, kind, references};
+use crate::{CommitError, StoreError};
+
+/// Rows of keys that a commit has read and not written yet, without their secrets.
+#[derive(Default)]
+pub(super) struct StoredKeys(Vec<Key>);
+
+impl StoredKeys {
+    /// Reads a key's row, which [`write`] will need. Says its version; `None` when it is not there.
+    pub(super) fn read(
+        &mut self,
+        connection: &Connection,
+        key: KeyId,
+    ) -> Result<Option<Version>, StoreError> {
+        let Some(stored) = stored(connection, key)? else { return Ok(None) };
+        let version = stored.meta.version;
+        self.0.push(stored);
+        Ok(Some(version))
+    }
+
+    fn take(&mut self, key: KeyId) -> Option<Key> {
+        let place = self.0.iter().position(|stored| stored.id == key)?;
+        Some(self.0.swap_remove(place))
+    }
+}
+
+fn stored(connection: &Connection, key: KeyId) -> Result<Option<Key>, StoreError> {
+    first(connection, KEY_BY_ID.as_str(), [id(key.bits())], key_from)
+}
 
 /// Writes a key as it is after the change; fills in its number, and what is stored of secrets that came without it.
-pub(super) fn write(connection: &Connection, key: &mut Key) -> Result<(), CommitError> {
-    let sql = format!("SELECT {KEY_COLUMNS} FROM keys k WHERE k.id = ?1");
-    let stored = first(connection, &sql, [id(key.id.bits())], key_from)?;
+pub(super) fn write(
+    connection: &Connection,
+    key: &mut Key,
+    known: &mut StoredKeys,
+) -> Result<(), CommitError> {
+    let stored = match known.take(key.id) {
+        Some(stored) => Some(stored),
+        None => stored(connection, key.id)?,
+    };
     match &stored {
         None => insert(connection, key)?,
         Some(stored) => update(connection, stored, key)?,

@@ -7,20 +7,24 @@ use rusqlite::{Connection, params};
 
 use super::nouns::first;
 use super::value::{column, count, id, noun_bits, table, to_json};
-use super::write_keys;
+use super::write_keys::{self, StoredKeys};
 use crate::writing::NUMBER_MAX;
 pub(super) use crate::writing::rank;
 use crate::{CommitError, StoreError};
 
 /// Makes the rows say what the change says; fills in what the store assigns.
-pub(super) fn write(connection: &Connection, change: &mut Change) -> Result<(), CommitError> {
+pub(super) fn write(
+    connection: &Connection,
+    change: &mut Change,
+    stored: &mut StoredKeys,
+) -> Result<(), CommitError> {
     match change {
         Change::OrgChanged(org) => write_org(connection, org),
         Change::KeyspaceChanged(keyspace) => write_keyspace(connection, keyspace),
         Change::PrincipalChanged(principal) => write_principal(connection, principal),
         Change::RoleChanged(role) => write_role(connection, std::sync::Arc::make_mut(role)),
         Change::PlanChanged(plan) => write_plan(connection, plan),
-        Change::KeyChanged(key) => write_keys::write(connection, std::sync::Arc::make_mut(key)),
+        Change::KeyChanged(key) => write_keys::write(connection, std::sync::Arc::make_mut(key), stored),
         Change::KeyPurged(_, _, id) => write_keys::purge(connection, *id),
         Change::OrgDeleted(_)
         | Change::KeyspaceDeleted(..)

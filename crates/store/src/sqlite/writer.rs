@@ -62,6 +62,7 @@ impl Writer {
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
         let (hints, _) = broadcast::channel(HINTS_MAX);
         tip.revision = tip.audit.reload(&connection)?;
+        tip.kept.reload(&connection)?;
         let head = Arc::new(AtomicU64::new(tip.revision.0));
         let mut own = Thread {
             connection,
@@ -153,6 +154,10 @@ impl Thread {
 
     fn begin(&mut self) -> Result<(), StoreError> {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        self.tip.begin();
+        if !self.tip.kept.is_settled() {
+            self.tip.kept.reload(&self.connection)?;
+        }
         if self.stale {
             self.tip.revision = self.tip.audit.reload(&self.connection)?;
             self.stale = false;
@@ -169,19 +174,25 @@ impl Thread {
                 Answer::Reserve(sender, bookkeeping::reserve(&self.connection, &wanted))
             }
             Job::Chore(chore, sender) => {
-                Answer::Chore(sender, bookkeeping::perform(&self.connection, &self.key, &chore))
+                let done = bookkeeping::perform(&self.connection, &self.key, &chore);
+                self.tip.reconfigured |= matches!(chore, Chore::Reconfigure(_));
+                Answer::Chore(sender, done)
             }
         }
     }
 
     fn finish(&mut self) -> Result<(), StoreError> {
         self.tip.audit.store(&self.connection, self.tip.revision)?;
+        if self.tip.changes_kept() {
+            self.tip.kept.unsettle();
+        }
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         Ok(())
     }
 
-    /// The group is durable: first the head, then the hints in commit order, then the answers.
+    /// The group is durable: first what is kept and the head, then the hints in commit order, then the answers.
     fn publish(&self, answers: Vec<Answer>) {
+        self.settle(&answers);
         self.head.store(self.tip.revision.0, Ordering::Release);
         for answer in &answers {
             if let Answer::Commit(_, Ok(committed)) = answer
@@ -192,6 +203,26 @@ impl Thread {
             }
         }
         answers.into_iter().for_each(Answer::send);
+    }
+
+    fn settle(&self, answers: &[Answer]) {
+        if !self.tip.changes_kept() {
+            return;
+        }
+        let installation = if self.tip.reconfigured {
+            let Ok(Some(installation)) = bookkeeping::installation(&self.connection) else {
+                // The database is asked until the next group begins, which reads everything anew.
+                return;
+            };
+            Some(installation)
+        } else {
+            None
+        };
+        let committed = answers.iter().filter_map(|answer| match answer {
+            Answer::Commit(_, Ok(committed)) => Some(&committed.batch.changes[..]),
+            _ => None,
+        });
+        self.tip.kept.settle(committed, installation);
     }
 
     /// Nothing of the group was written: everyone is told so, for a refusal too may have rested on what is now gone.
