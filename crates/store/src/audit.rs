@@ -256,21 +256,33 @@ pub(crate) fn split_personal_text(subject: &str, noun: &str) -> Option<(String, 
 
 /// The members of an object that is compact JSON, each with its name.
 fn members(object: &str) -> impl Iterator<Item = &str> {
-    let inner = object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
-    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
-    let ends = move |byte: char| {
+    let mut rest = object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (member, behind) = rest.split_at_checked(end_of_member(rest.as_bytes()))?;
+        rest = behind.strip_prefix(',').unwrap_or_default();
+        (!member.is_empty()).then_some(member)
+    })
+}
+
+/// Where a member ends: at a comma that is in no text and in nothing deeper.
+fn end_of_member(json: &[u8]) -> usize {
+    let (mut at, mut depth) = (0, 0_usize);
+    while let Some(byte) = json.get(at) {
         match byte {
-            _ if escaped => escaped = false,
-            '\\' if in_text => escaped = true,
-            '"' => in_text = !in_text,
-            '{' | '[' if !in_text => depth += 1,
-            '}' | ']' if !in_text => depth = depth.saturating_sub(1),
-            ',' => return !in_text && depth == 0,
+            b'"' => {
+                at += 1;
+                while let Some(inner) = json.get(at).filter(|inner| **inner != b'"') {
+                    at += if *inner == b'\\' { 2 } else { 1 };
+                }
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b',' if depth == 0 => return at,
             _ => {}
         }
-        false
-    };
-    inner.split(ends).filter(|member| !member.is_empty())
+        at += 1;
+    }
+    json.len()
 }
 
 /// Puts together again what [`split_personal`] split.

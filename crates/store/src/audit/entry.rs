@@ -100,14 +100,13 @@ pub(crate) fn link(
     let noun = entry.change.map(image_text).transpose()?.flatten();
     let (rights, mut personal) = match &noun {
         Some(noun) => {
-            let (rights, personal) = match split_personal_text(&entry.noun, noun) {
-                Some(parts) => parts,
-                None => {
-                    let (rights, personal) = split_personal(&entry.noun, from_json(noun, "a noun")?);
-                    (to_json(&rights)?, to_json(&personal)?)
-                }
+            let parts = if let Some(parts) = split_personal_text(&entry.noun, noun) {
+                parts
+            } else {
+                let (rights, personal) = split_personal(&entry.noun, from_json(noun, "a noun")?);
+                (to_json(&rights)?, to_json(&personal)?)
             };
-            (Some(rights), personal)
+            (Some(parts.0), parts.1)
         }
         None => (None, "{}".to_owned()),
     };

@@ -8,7 +8,7 @@ use keywright_model::change::{Change, NounRef};
 use keywright_model::id::{KeyId, OrgId};
 use keywright_model::key::Key;
 
-use super::entry::{StoredEntry, secrets_proof};
+use super::entry::{StoredEntry, image, secrets_proof};
 use super::verify::{Verifier, differences};
 use crate::StoreError;
 use crate::value::{count, from_json, noun_bits};
@@ -182,7 +182,8 @@ impl Verifier<'_> {
         }
         let Some(entry) = entry else { return Ok(()) };
         let entry_place = format!("entry {}", entry.sealed.number);
-        match differences(change, entry) {
+        let same = entry.is_spelled_as(change)?;
+        match if same { Ok(Vec::new()) } else { differences(image(change)?, entry) } {
             Ok(fields) if fields.is_empty() => {}
             Ok(fields) => {
                 let what = format!("differs from {entry_place} in {}", fields.join(", "));

@@ -262,16 +262,12 @@ fn personal_part_is_whole(key: &AuditKey, entry: &StoredEntry) -> bool {
 
 /// Whether an entry holds this noun. Of an erased one only what it may do is compared.
 fn says(change: &Change, entry: &StoredEntry) -> Result<bool, StoreError> {
-    Ok(differences(change, entry)?.is_empty())
+    // Nearly every noun is spelled as in its entry, and then neither needs to be read.
+    Ok(entry.is_spelled_as(change)? || differences(image(change)?, entry)?.is_empty())
 }
 
 /// In which fields a noun differs from what an entry holds.
-pub(super) fn differences(change: &Change, entry: &StoredEntry) -> Result<Vec<String>, StoreError> {
-    // Nearly every noun is spelled as in its entry, and then neither needs to be read.
-    if entry.is_spelled_as(change)? {
-        return Ok(Vec::new());
-    }
-    let noun = image(change)?;
+pub(super) fn differences(noun: Option<Value>, entry: &StoredEntry) -> Result<Vec<String>, StoreError> {
     let (held, _) = entry.open()?;
     let erased = entry.personal.is_none();
     let (held, noun) = if erased {

@@ -1,16 +1,16 @@
 //! One commit inside the group's transaction: test, write, note, take the revision last.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use keywright_model::change::{Batch, Change, NounRef};
 use keywright_model::id::KeyId;
+use keywright_model::key::Key;
 use keywright_model::revision::{Revision, Version};
 use rusqlite::Connection;
 
 use super::audit_log::{AuditLog, Moved};
 use super::bookkeeping;
-use super::kept::{Kept, is_kept};
+use super::kept::{Kept, NotKept, Touched};
 use super::nouns::first;
 use super::value::{column, count, id, noun_bits, sealed_blob, table, uncount};
 use super::write_keys::StoredKeys;
@@ -26,32 +26,25 @@ pub(super) struct Tip {
     pub(super) audit: AuditLog,
     /// The nouns that stay in memory, as the last durable group left them.
     pub(super) kept: Arc<Kept>,
-    /// The versions of those that the open group has changed.
-    versions: HashMap<NounRef, Option<Version>>,
-    /// Whether the open group has changed what the installation is.
-    pub(super) reconfigured: bool,
+    /// What the open group has changed, with the versions since.
+    pub(super) touched: Touched,
 }
 
 impl Tip {
     /// Nothing read yet.
     pub(super) fn new(audit: AuditLog, kept: Arc<Kept>) -> Self {
-        Self { revision: Revision::default(), audit, kept, versions: HashMap::new(), reconfigured: false }
+        Self { revision: Revision::default(), audit, kept, touched: Touched::default() }
     }
 
-    /// A group begins: nothing is different yet from what is durable.
-    pub(super) fn begin(&mut self) {
-        self.versions.clear();
-        self.reconfigured = false;
+    /// A noun's version; `None` when it is not there.
+    fn version(&self, noun: NounRef) -> Result<Option<Version>, NotKept> {
+        self.touched.nouns.get(&noun).map_or_else(|| self.kept.version(noun), |version| Ok(*version))
     }
 
-    /// Whether the open group has changed what stays in memory.
-    pub(super) fn changes_kept(&self) -> bool {
-        self.reconfigured || !self.versions.is_empty()
-    }
-
-    /// A noun's version, `Some(None)` when it is not there; `None` when the database must be asked.
-    fn version(&self, noun: NounRef) -> Option<Option<Version>> {
-        self.versions.get(&noun).copied().or_else(|| self.kept.version(noun))
+    /// A key as it is stored, when that is known without asking the database.
+    pub(super) fn stored_key(&self, key: KeyId) -> Option<Arc<Key>> {
+        let changed = self.touched.nouns.contains_key(&NounRef::Key(key));
+        if changed { None } else { self.kept.key(key) }
     }
 }
 
@@ -67,8 +60,8 @@ pub(super) fn apply(
             connection.prepare_cached("RELEASE one_commit")?.execute([])?;
             tip.audit.advance(moved);
             tip.revision = batch.revision;
-            let kept = batch.changes.iter().filter(|change| is_kept(change));
-            tip.versions.extend(kept.map(|change| (change.noun(), change.version())));
+            let changed = batch.changes.iter().map(|change| (change.noun(), change.version()));
+            tip.touched.nouns.extend(changed);
             Ok(Committed { batch: Arc::new(batch) })
         }
         Err(error) => {
@@ -92,7 +85,7 @@ fn write(connection: &Connection, tip: &Tip, commit: Commit) -> Result<(Batch, M
         match expectation {
             // Its row is read whole, since it is about to be written.
             Expect::Version(NounRef::Key(key), version) if is_written(&changes, key) => {
-                if stored.read(connection, key)? != Some(version) {
+                if stored.read(connection, tip, key)? != Some(version) {
                     return Err(CommitError::Conflict(NounRef::Key(key)));
                 }
             }
@@ -102,7 +95,7 @@ fn write(connection: &Connection, tip: &Tip, commit: Commit) -> Result<(Batch, M
     let mut order: Vec<&mut Change> = changes.iter_mut().collect();
     order.sort_by_key(|change| write_nouns::rank(change));
     for change in order {
-        write_nouns::write(connection, change, &mut stored)?;
+        write_nouns::write(connection, tip, change, &mut stored)?;
     }
     write_wrapped(connection, &wrapped_keys)?;
     let revision = if changes.is_empty() { tip.revision } else { tip.revision.next() };
@@ -120,15 +113,15 @@ fn write(connection: &Connection, tip: &Tip, commit: Commit) -> Result<(Batch, M
 }
 
 fn is_written(changes: &[Change], key: KeyId) -> bool {
-    changes.iter().any(|change| matches!(change, Change::KeyChanged(changed) if changed.id == key))
+    changes.iter().any(|change| matches!(change, Change::KeyChanged(written) if written.id == key))
 }
 
 fn test(connection: &Connection, tip: &Tip, expectation: Expect) -> Result<(), CommitError> {
     match expectation {
         Expect::Version(noun, version) => {
             let stored = match tip.version(noun) {
-                Some(known) => known,
-                None => stored_version(connection, noun)?,
+                Ok(known) => known,
+                Err(NotKept) => stored_version(connection, noun)?,
             };
             if stored == Some(version) { Ok(()) } else { Err(CommitError::Conflict(noun)) }
         }
@@ -142,7 +135,7 @@ fn test(connection: &Connection, tip: &Tip, expectation: Expect) -> Result<(), C
             if same { Ok(()) } else { Err(CommitError::Conflict(NounRef::Principal(owner))) }
         }
         Expect::Root(digest) => {
-            let kept = if tip.reconfigured { None } else { tip.kept.installation() };
+            let kept = if tip.touched.installation { None } else { tip.kept.installation() };
             let stored = match kept {
                 Some(installation) => installation.root_digest,
                 None => bookkeeping::installation(connection)?.and_then(|stored| stored.root_digest),

@@ -1,13 +1,16 @@
 //! Every noun but the keys, and what the installation is, in memory: they are few, every call rests on some of them, and
-//! a read of SQLite costs more than what is done with the answer.
+//! a read of SQLite costs more than what is done with the answer. So do the keys that were written lately: who changes a
+//! key mostly reads it before and after, and each commit empties the caches of every connection that reads.
 //!
-//! Invariant: what memory answers is never older than what the database has shown anybody. A group that changes any of
-//! this is made durable between [`Kept::unsettle`] and [`Kept::settle`], and meanwhile the database is asked.
+//! Invariant: what memory answers is never older than what the database has shown anybody. A group is made durable between
+//! [`Kept::unsettle`] and [`Kept::settle`], and meanwhile the database is asked for what the group changes.
 
 use std::collections::HashMap;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use keywright_model::change::{Change, NounRef};
+use keywright_model::id::{KeyId, SecretId};
+use keywright_model::key::Key;
 use keywright_model::revision::Version;
 use rusqlite::Connection;
 
@@ -16,10 +19,13 @@ use super::nouns::all;
 use super::value::{column, rows};
 use crate::audit::rows::Table;
 use crate::writing::rank;
-use crate::{Installation, Lookup, Noun, StoreError};
+use crate::{Installation, LastUsed, Lookup, Noun, StoreError};
 
 /// How many nouns of a kind are kept; when there are more of a kind, the database is asked for it.
 const KEPT_MAX: usize = 10_000;
+
+/// How many keys that were written lately are kept: some kilobytes each.
+const KEYS_MAX: usize = 1_024;
 
 /// The nouns that stay in memory.
 #[derive(Debug, Default)]
@@ -27,6 +33,7 @@ pub(super) struct Kept(RwLock<Facts>);
 
 #[derive(Debug, Default)]
 struct Facts {
+    /// False while nothing of this can be answered.
     settled: bool,
     installation: Option<Installation>,
     /// Each noun as the change that made it so.
@@ -34,6 +41,39 @@ struct Facts {
     names: HashMap<Lookup, NounRef>,
     /// How many there are of each kind that is kept, whole.
     counts: HashMap<Table, usize>,
+    keys: HashMap<KeyId, Lately>,
+    /// Grows whenever uses that were read before may be outdated.
+    uses_epoch: u64,
+}
+
+/// A key that was written lately.
+#[derive(Debug, Default)]
+struct Lately {
+    /// `None` while it is being written again.
+    key: Option<Arc<Key>>,
+    /// When it was used last, once somebody has read that.
+    uses: Option<LastUsed>,
+}
+
+/// The database must be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NotKept;
+
+/// What a group changes.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    /// The nouns that it changes.
+    pub(super) nouns: HashMap<NounRef, Option<Version>>,
+    /// Whether it changes what the installation is.
+    pub(super) installation: bool,
+    /// Whether it writes down uses of secrets.
+    pub(super) uses: bool,
+}
+
+impl Touched {
+    fn keeps_still(&self) -> bool {
+        !self.installation && self.nouns.keys().all(|noun| matches!(noun, NounRef::Key(_)))
+    }
 }
 
 impl Kept {
@@ -47,7 +87,9 @@ impl Kept {
             match nouns {
                 Ok(nouns) if nouns.len() <= KEPT_MAX => {
                     facts.counts.insert(table, 0);
-                    nouns.iter().for_each(|noun| facts.take(noun));
+                    for noun in &nouns {
+                        facts.take(noun);
+                    }
                 }
                 Ok(_) => {}
                 // Whoever asks the database for it is told.
@@ -55,7 +97,9 @@ impl Kept {
             }
         }
         facts.settled = true;
-        *self.write() = facts;
+        let mut before = self.write();
+        facts.uses_epoch = before.uses_epoch + 1;
+        *before = facts;
         Ok(())
     }
 
@@ -64,23 +108,37 @@ impl Kept {
         self.read().settled
     }
 
-    /// Answers nothing until [`Self::settle`] or [`Self::reload`]: what is kept is about to change on disk.
-    pub(super) fn unsettle(&self) {
-        self.write().settled = false;
+    /// A group is about to be made durable: answers nothing that it changes until [`Self::settle`] or [`Self::reload`].
+    pub(super) fn unsettle(&self, touched: &Touched) {
+        let mut facts = self.write();
+        facts.settled &= touched.keeps_still();
+        for noun in touched.nouns.keys() {
+            if let NounRef::Key(key) = noun
+                && let Some(lately) = facts.keys.get_mut(key)
+            {
+                lately.key = None;
+            }
+        }
+        facts.forget_uses(touched);
     }
 
-    /// Takes over what a group has made durable.
+    /// Takes over what a group has made durable, with what the installation is now if it has changed that.
     pub(super) fn settle<'c>(
         &self,
+        touched: &Touched,
         changes: impl Iterator<Item = &'c [Change]>,
         installation: Option<Installation>,
     ) {
         let mut facts = self.write();
+        // Whoever read uses while the group was made durable read the old ones.
+        facts.forget_uses(touched);
         for changes in changes {
             // In the order in which they were written.
             let mut order: Vec<&Change> = changes.iter().collect();
             order.sort_by_key(|change| rank(change));
-            order.into_iter().for_each(|change| facts.take(change));
+            for change in order {
+                facts.take(change);
+            }
         }
         facts.installation = installation.or_else(|| facts.installation.take());
         facts.settled = true;
@@ -89,13 +147,17 @@ impl Kept {
     /// What the installation is; `None` when the database must be asked.
     pub(super) fn installation(&self) -> Option<Installation> {
         let facts = self.read();
-        if facts.settled { facts.installation.clone() } else { None }
+        facts.installation.clone().filter(|_| facts.settled)
     }
 
     /// The nouns, as they are at one moment; `None` when the database must be asked.
     pub(super) fn nouns(&self, refs: &[NounRef]) -> Option<Vec<Option<Noun>>> {
         let facts = self.read();
-        refs.iter().map(|noun| facts.noun(*noun).map(|change| change.and_then(noun_of))).collect()
+        let noun = |noun: &NounRef| match noun {
+            NounRef::Key(key) => facts.key(*key).map(|key| Some(Noun::Key(Box::new((**key).clone())))),
+            _ => facts.noun(*noun).ok().map(|change| change.and_then(noun_of)),
+        };
+        refs.iter().map(noun).collect()
     }
 
     /// The nouns that are looked up, as they are at one moment; `None` when the database must be asked.
@@ -108,9 +170,37 @@ impl Kept {
         lookups.iter().map(find).collect()
     }
 
-    /// A noun's version, `Some(None)` when it is not there; `None` when the database must be asked.
-    pub(super) fn version(&self, noun: NounRef) -> Option<Option<Version>> {
+    /// A noun's version; `None` when it is not there.
+    pub(super) fn version(&self, noun: NounRef) -> Result<Option<Version>, NotKept> {
         self.read().noun(noun).map(|change| change.and_then(Change::version))
+    }
+
+    /// A key that was written lately; `None` when the database must be asked.
+    pub(super) fn key(&self, key: KeyId) -> Option<Arc<Key>> {
+        self.read().key(key).cloned()
+    }
+
+    /// A key that was written lately, and when it was used last. When the database must be asked: the moment of asking, for
+    /// [`Self::note_uses`].
+    pub(super) fn key_and_uses(&self, key: KeyId) -> Result<(Arc<Key>, LastUsed), u64> {
+        let facts = self.read();
+        let uses = facts.keys.get(&key).and_then(|lately| lately.uses.as_ref());
+        facts.key(key).cloned().zip(uses.cloned()).ok_or(facts.uses_epoch)
+    }
+
+    /// Notes when a key was used last, as it was read from the database after `asked`.
+    pub(super) fn note_uses(&self, asked: u64, key: KeyId, uses: &LastUsed) {
+        // Most keys that are read were not written lately.
+        if !self.read().keys.contains_key(&key) {
+            return;
+        }
+        let mut facts = self.write();
+        let current = facts.uses_epoch == asked;
+        if let Some(lately) = facts.keys.get_mut(&key).filter(|_| current)
+            && let Some(key) = &lately.key
+        {
+            lately.uses = Some(of_secrets(uses, key));
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Facts> {
@@ -127,13 +217,40 @@ impl Facts {
         self.settled && self.counts.contains_key(&table)
     }
 
-    fn noun(&self, noun: NounRef) -> Option<Option<&Change>> {
+    fn key(&self, key: KeyId) -> Option<&Arc<Key>> {
+        self.keys.get(&key).and_then(|lately| lately.key.as_ref()).filter(|_| self.settled)
+    }
+
+    fn forget_uses(&mut self, touched: &Touched) {
+        if touched.uses {
+            self.uses_epoch += 1;
+            self.keys.values_mut().for_each(|lately| lately.uses = None);
+        }
+    }
+
+    fn take_key(&mut self, change: &Change) {
+        match change {
+            Change::KeyChanged(key) => {
+                if self.keys.len() >= KEYS_MAX && !self.keys.contains_key(&key.id) {
+                    self.keys.clear();
+                }
+                let lately = self.keys.entry(key.id).or_default();
+                lately.uses = lately.uses.take().map(|uses| of_secrets(&uses, key));
+                lately.key = Some(Arc::clone(key));
+            }
+            Change::KeyPurged(_, _, key) => drop(self.keys.remove(key)),
+            _ => {}
+        }
+    }
+
+    fn noun(&self, noun: NounRef) -> Result<Option<&Change>, NotKept> {
         let whole = table_of(noun).is_some_and(|table| self.keeps(table));
-        whole.then(|| self.nouns.get(&noun))
+        if whole { Ok(self.nouns.get(&noun)) } else { Err(NotKept) }
     }
 
     fn take(&mut self, change: &Change) {
         let noun = change.noun();
+        self.take_key(change);
         let Some(table) = table_of(noun).filter(|table| self.counts.contains_key(table)) else { return };
         let before = self.nouns.remove(&noun);
         for name in before.iter().flat_map(names_of) {
@@ -156,9 +273,11 @@ impl Facts {
     }
 }
 
-/// Whether a change is about something that may be kept.
-pub(super) fn is_kept(change: &Change) -> bool {
-    table_of(change.noun()).is_some()
+/// The uses of secrets that a key still has.
+fn of_secrets(uses: &LastUsed, key: &Key) -> LastUsed {
+    let has = |used: &SecretId| key.secrets.iter().any(|secret| secret.id == *used);
+    let kept = uses.secrets.iter().filter(|(used, _)| has(used));
+    LastUsed { secrets: kept.map(|(used, at)| (*used, *at)).collect() }
 }
 
 const fn table_of(noun: NounRef) -> Option<Table> {
@@ -218,178 +337,4 @@ fn noun_of(change: &Change) -> Option<Noun> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use keywright_model::digest::Digest;
-    use keywright_model::id::{KeyId, KeyspaceId, OrgId, PrincipalId};
-
-    use super::*;
-    use crate::contract::Backend as _;
-    use crate::contract::fixture::{Counting, commit, key, of_key, org, principal, stored_key, world, write};
-    use crate::sqlite::SqliteFile;
-    use crate::sqlite::tests::{SqliteBackend, audit_key};
-    use crate::{CommitError, Expect, InstallationChange, Store, StoreError};
-
-    fn empty() -> Kept {
-        let kept = Kept::default();
-        {
-            let mut facts = kept.write();
-            facts.settled = true;
-            facts.counts.extend(Table::ALL.map(|table| (table, 0)));
-        }
-        kept
-    }
-
-    fn renamed(n: u128, name: &str) -> Change {
-        let mut org = (*org(n)).clone();
-        org.spec.name = name.to_owned();
-        Change::OrgChanged(Arc::new(org))
-    }
-
-    fn named(kept: &Kept, name: &str) -> Option<OrgId> {
-        let found = kept.find(&[Lookup::OrgByName(name.to_owned())]).unwrap().pop().flatten();
-        found.map(|noun| match noun {
-            Noun::Org(org) => org.id,
-            other => panic!("{other:?}"),
-        })
-    }
-
-    #[test]
-    fn a_name_that_was_given_up_and_taken_by_another_means_the_other() {
-        let kept = empty();
-        kept.settle([&[renamed(1, "a")][..]].into_iter(), None);
-        kept.settle([&[renamed(1, "b")][..], &[renamed(2, "a")]].into_iter(), None);
-        let ids = [named(&kept, "a"), named(&kept, "b"), named(&kept, "c")];
-        assert_eq!(ids, [Some(OrgId::from_bits(2)), Some(OrgId::from_bits(1)), None]);
-        kept.settle([&[Change::OrgDeleted(OrgId::from_bits(2))][..]].into_iter(), None);
-        assert_eq!(named(&kept, "a"), None);
-        assert_eq!(kept.nouns(&[NounRef::Org(OrgId::from_bits(2))]), Some(vec![None]));
-    }
-
-    #[test]
-    fn nothing_is_answered_between_a_change_and_its_being_durable() {
-        let kept = empty();
-        kept.settle([&[renamed(1, "a")][..]].into_iter(), None);
-        kept.unsettle();
-        assert_eq!(kept.nouns(&[NounRef::Org(OrgId::from_bits(1))]), None);
-        assert_eq!(kept.find(&[Lookup::OrgByName("a".to_owned())]), None);
-        assert_eq!(kept.version(NounRef::Org(OrgId::from_bits(1))), None);
-        assert_eq!(kept.installation(), None);
-    }
-
-    #[test]
-    fn a_kind_of_which_there_are_too_many_is_asked_of_the_database_and_the_others_are_not() {
-        let kept = empty();
-        let principals = |n: usize| (1..=n as u128).map(|n| Change::PrincipalChanged(principal(1, n)));
-        let full: Vec<Change> = principals(KEPT_MAX).chain([renamed(1, "a")]).collect();
-        kept.settle([&full[..]].into_iter(), None);
-        let one = [NounRef::Principal(PrincipalId::from_bits(1))];
-        assert!(kept.nouns(&one).unwrap()[0].is_some());
-        let more: Vec<Change> = principals(KEPT_MAX + 1).skip(KEPT_MAX).collect();
-        kept.settle([&more[..]].into_iter(), None);
-        assert_eq!(kept.nouns(&one), None);
-        assert_eq!(named(&kept, "a"), Some(OrgId::from_bits(1)));
-        kept.settle([&principals(2).collect::<Vec<_>>()[..]].into_iter(), None);
-        assert_eq!(kept.nouns(&one), None, "a kind that was let go is not whole any more");
-    }
-
-    async fn there(store: &Arc<dyn Store>, noun: NounRef) -> bool {
-        store.nouns(&[noun]).await.unwrap().pop().flatten().is_some()
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-    async fn whoever_has_seen_a_key_on_disk_finds_its_owner_in_memory() {
-        let store = SqliteBackend::new();
-        let store = store.open().await;
-        world(&store).await;
-        let readers: Vec<_> = (0..2)
-            .map(|_| {
-                let store = Arc::clone(&store);
-                tokio::spawn(async move {
-                    for n in 100..200_u128 {
-                        while stored_key(&store, n).await.is_none() {
-                            tokio::task::yield_now().await;
-                        }
-                        assert!(there(&store, NounRef::Principal(PrincipalId::from_bits(n))).await, "{n}");
-                    }
-                })
-            })
-            .collect();
-        for n in 100..200_u128 {
-            let mut owned = key(1, 1, n);
-            owned.spec.owner = Some(PrincipalId::from_bits(n));
-            write(&store, vec![Change::PrincipalChanged(principal(1, n)), of_key(owned)]).await.unwrap();
-        }
-        for reader in readers {
-            reader.await.unwrap();
-        }
-    }
-
-    #[tokio::test]
-    async fn a_group_that_failed_is_not_in_memory_and_the_next_one_is() {
-        let backend = SqliteBackend::new();
-        let file = SqliteFile::open(backend.0.path()).unwrap();
-        let pages: i64 = file.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
-        file.connection.pragma_update(None, "max_page_count", pages + 60).unwrap();
-        let store: Arc<dyn Store> = file.start(audit_key(), Arc::new(Counting::default())).unwrap();
-        world(&store).await;
-        let refused = write(&store, vec![renamed(2, "kept"), renamed(3, &"x".repeat(1 << 20))]).await;
-        assert!(matches!(refused, Err(CommitError::Store(StoreError::Unavailable(_)))), "{refused:?}");
-        let by_name = [Lookup::OrgByName("kept".to_owned())];
-        assert_eq!(store.find(&by_name).await.unwrap(), vec![None]);
-        let second = NounRef::Org(OrgId::from_bits(2));
-        assert!(!there(&store, second).await);
-        let expecting = |expect| crate::Commit { expect: vec![expect], ..commit(vec![renamed(2, "kept")]) };
-        let absent = store.commit(expecting(Expect::Version(second, Version::FIRST))).await;
-        assert!(matches!(absent, Err(CommitError::Conflict(noun)) if noun == second), "{absent:?}");
-        store.commit(expecting(Expect::Absent(second))).await.unwrap();
-        assert!(store.find(&by_name).await.unwrap()[0].is_some());
-    }
-
-    #[tokio::test]
-    async fn another_root_key_counts_from_its_own_group_on() {
-        let store = SqliteBackend::new();
-        let store = store.open().await;
-        world(&store).await;
-        let (old, new) = (store.installation().await.unwrap().root_digest.unwrap(), Digest([7; 32]));
-        let by =
-            |digest| crate::Commit { expect: vec![Expect::Root(digest)], ..commit(vec![renamed(2, "b")]) };
-        // Queued together, so that they mostly share a group.
-        let change = store.reconfigure(InstallationChange::Root(Some(new)));
-        let (changed, late) = tokio::join!(change, store.commit(by(old)));
-        changed.unwrap();
-        assert!(matches!(late, Err(CommitError::RootChanged)), "{late:?}");
-        assert_eq!(store.installation().await.unwrap().root_digest, Some(new));
-        store.commit(by(new)).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_noun_that_changed_in_a_group_conflicts_with_whoever_knew_it_before() {
-        let store = SqliteBackend::new();
-        let store = store.open().await;
-        world(&store).await;
-        let first = NounRef::Org(OrgId::from_bits(1));
-        let renaming = |name: &str| {
-            let Change::OrgChanged(mut org) = renamed(1, name) else { panic!() };
-            let made = Arc::make_mut(&mut org);
-            made.meta = made.meta.changed(made.meta.updated_at, made.meta.updated_by);
-            crate::Commit {
-                expect: vec![Expect::Version(first, Version::FIRST)],
-                ..commit(vec![Change::OrgChanged(org)])
-            }
-        };
-        let (one, other) = tokio::join!(store.commit(renaming("a")), store.commit(renaming("b")));
-        one.unwrap();
-        assert!(matches!(other, Err(CommitError::Conflict(noun)) if noun == first), "{other:?}");
-        let deleted = commit(vec![Change::KeyPurged(
-            OrgId::from_bits(1),
-            KeyspaceId::from_bits(1),
-            KeyId::from_bits(9),
-        )]);
-        store.commit(deleted).await.unwrap_err();
-        let names = ["a", "b", "org-1"].map(|name| Lookup::OrgByName(name.to_owned()));
-        let found = store.find(&names).await.unwrap();
-        assert_eq!(found.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, false]);
-    }
-}
+mod tests;

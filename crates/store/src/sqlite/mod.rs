@@ -309,7 +309,15 @@ impl Store for SqliteStore {
     }
 
     async fn key_and_uses(&self, key: KeyId) -> Result<Option<(Key, LastUsed)>, StoreError> {
-        self.readers.few(1, move |connection| nouns::key_and_uses(connection, key)).await
+        let asked = match self.kept.key_and_uses(key) {
+            Ok((key, uses)) => return Ok(Some((Arc::unwrap_or_clone(key), uses))),
+            Err(asked) => asked,
+        };
+        let found = self.readers.few(1, move |connection| nouns::key_and_uses(connection, key)).await?;
+        if let Some((key, uses)) = &found {
+            self.kept.note_uses(asked, key.id, uses);
+        }
+        Ok(found)
     }
 
     async fn audit_page(&self, query: &AuditQuery) -> Result<Page<AuditEntry>, StoreError> {

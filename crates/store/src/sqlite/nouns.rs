@@ -7,7 +7,7 @@ use keywright_model::time::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 use serde::de::DeserializeOwned;
 
-use super::rows::{KEY_BY_ID, SECRETS_OF_KEY, key_from, secret_from};
+use super::rows::{KEY_BY_ID, LAST_USED_AT, SECRETS_OF_KEY, key_from, secret_from};
 use super::value::{from_json, id, id_column, noun_bits, optional_time_column, rows, table};
 use crate::{LastUsed, Lookup, Noun, NounKind, NounQuery, Page, StoreError};
 
@@ -48,8 +48,14 @@ pub(super) fn key_and_uses(
     connection: &Connection,
     wanted: KeyId,
 ) -> Result<Option<(Key, LastUsed)>, StoreError> {
-    let Some(key) = key(connection, wanted)? else { return Ok(None) };
-    Ok(Some((key, last_used(connection, wanted)?)))
+    let found = first(connection, KEY_BY_ID.as_str(), [id(wanted.bits())], key_from)?;
+    let Some(mut key) = found else { return Ok(None) };
+    let rows = all(connection, SECRETS_OF_KEY.as_str(), [id(wanted.bits())], |row| {
+        Ok((secret_from(row)?.secret, optional_time_column(row, LAST_USED_AT)?))
+    })?;
+    let secrets = rows.iter().filter_map(|(secret, used)| Some((secret.id, (*used)?))).collect();
+    key.secrets = rows.into_iter().map(|(secret, _)| secret).collect();
+    Ok(Some((key, LastUsed { secrets })))
 }
 
 /// A key's secrets, oldest first.

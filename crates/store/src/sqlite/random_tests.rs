@@ -10,10 +10,10 @@ use keywright_model::revision::Revision;
 use proptest::prelude::*;
 
 use super::tests::SqliteBackend;
-use crate::CommitError;
 use crate::contract::Backend as _;
 use crate::contract::feed::replay;
 use crate::contract::fixture::{at, commit, key, of_key, principal, role, secret, world};
+use crate::{CommitError, Noun};
 
 /// One change of a small world, so that changes meet.
 #[derive(Clone, Debug)]
@@ -78,6 +78,18 @@ fn change(step: &Step, known: &BTreeMap<NounRef, Change>) -> Change {
     }
 }
 
+fn noun_of(change: &Change) -> Noun {
+    match change.clone() {
+        Change::OrgChanged(org) => Noun::Org(Arc::unwrap_or_clone(org)),
+        Change::KeyspaceChanged(keyspace) => Noun::Keyspace(Arc::unwrap_or_clone(keyspace)),
+        Change::PrincipalChanged(principal) => Noun::Principal(Arc::unwrap_or_clone(principal)),
+        Change::RoleChanged(role) => Noun::Role(Arc::unwrap_or_clone(role)),
+        Change::PlanChanged(plan) => Noun::Plan(Arc::unwrap_or_clone(plan)),
+        Change::KeyChanged(key) => Noun::Key(Box::new(Arc::unwrap_or_clone(key))),
+        gone => panic!("{gone:?}"),
+    }
+}
+
 async fn run(batches: Vec<Vec<Step>>) -> Result<(), TestCaseError> {
     let backend = SqliteBackend::new();
     let store = backend.open().await;
@@ -107,6 +119,12 @@ async fn run(batches: Vec<Vec<Step>>) -> Result<(), TestCaseError> {
             Err(other) => return Err(TestCaseError::fail(format!("{other:?}"))),
         }
         prop_assert_eq!(&replay(&store.snapshot().await.unwrap().changes), &model);
+        // And so says every noun by itself, which may come from memory.
+        let asked: Vec<NounRef> = steps.iter().map(|step| change(step, &model).noun()).collect();
+        for noun in asked.iter().chain(model.keys()) {
+            let found = store.nouns(&[*noun]).await.unwrap().pop().flatten();
+            prop_assert_eq!(found, model.get(noun).map(noun_of), "{}", noun);
+        }
     }
     let report = store.audit_verify().await.unwrap();
     prop_assert_eq!(&report.findings, &vec![]);

@@ -26,10 +26,13 @@ pub(super) const SECRET_COLUMNS: &str = "s.key_id, s.position, s.id, s.hint, s.r
 pub(super) static KEY_BY_ID: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {KEY_COLUMNS} FROM keys k WHERE k.id = ?1"));
 
-/// Reads a key's secrets by its identifier, oldest first.
+/// Reads a key's secrets by its identifier, oldest first; behind [`SECRET_COLUMNS`] when each was used last.
 pub(super) static SECRETS_OF_KEY: LazyLock<String> = LazyLock::new(|| {
-    format!("SELECT {SECRET_COLUMNS} FROM secrets s WHERE s.key_id = ?1 ORDER BY s.position")
+    format!("SELECT {SECRET_COLUMNS}, s.last_used_at FROM secrets s WHERE s.key_id = ?1 ORDER BY s.position")
 });
+
+/// The place of `last_used_at` in [`SECRETS_OF_KEY`].
+pub(super) const LAST_USED_AT: usize = 13;
 
 /// A key from its row, still without its secrets.
 pub(super) fn key_from(row: &Row<'_>) -> Result<Key, StoreError> {

@@ -1,5 +1,7 @@
 //! Writing a key: its row, its secrets, and the tables that lists by role, plan and label read.
 
+use std::sync::Arc;
+
 use keywright_model::change::NounRef;
 use keywright_model::id::KeyId;
 use keywright_model::key::{Key, KeySecret};
@@ -7,6 +9,7 @@ use keywright_model::revision::Version;
 use keywright_model::time::Timestamp;
 use rusqlite::{Connection, params};
 
+use super::commit::Tip;
 use super::nouns::{self, first};
 use super::rows::{KEY_BY_ID, key_body, key_from};
 use super::value::{count, id, rows, sealed_blob};
@@ -14,49 +17,64 @@ use super::write_nouns::{dangling, keep_number, next_number};
 use crate::writing::{keep_for_ever, keep_material, kind, references};
 use crate::{CommitError, StoreError};
 
-/// Rows of keys that a commit has read and not written yet, without their secrets.
+/// Keys as they are stored, which a commit has read and not written yet.
 #[derive(Default)]
-pub(super) struct StoredKeys(Vec<Key>);
+pub(super) struct StoredKeys(Vec<StoredKey>);
+
+struct StoredKey {
+    key: Arc<Key>,
+    /// Whether its secrets are there too.
+    whole: bool,
+}
 
 impl StoredKeys {
-    /// Reads a key's row, which [`write`] will need. Says its version; `None` when it is not there.
+    /// Reads a key, which [`write`] will need. Says its version; `None` when it is not there.
     pub(super) fn read(
         &mut self,
         connection: &Connection,
+        tip: &Tip,
         key: KeyId,
     ) -> Result<Option<Version>, StoreError> {
-        let Some(stored) = stored(connection, key)? else { return Ok(None) };
-        let version = stored.meta.version;
+        let Some(stored) = stored(connection, tip, key)? else { return Ok(None) };
+        let version = stored.key.meta.version;
         self.0.push(stored);
         Ok(Some(version))
     }
 
-    fn take(&mut self, key: KeyId) -> Option<Key> {
-        let place = self.0.iter().position(|stored| stored.id == key)?;
+    fn take(&mut self, key: KeyId) -> Option<StoredKey> {
+        let place = self.0.iter().position(|stored| stored.key.id == key)?;
         Some(self.0.swap_remove(place))
     }
 }
 
-fn stored(connection: &Connection, key: KeyId) -> Result<Option<Key>, StoreError> {
-    first(connection, KEY_BY_ID.as_str(), [id(key.bits())], key_from)
+fn stored(connection: &Connection, tip: &Tip, key: KeyId) -> Result<Option<StoredKey>, StoreError> {
+    if let Some(key) = tip.stored_key(key) {
+        return Ok(Some(StoredKey { key, whole: true }));
+    }
+    let found = first(connection, KEY_BY_ID.as_str(), [id(key.bits())], key_from)?;
+    Ok(found.map(|key| StoredKey { key: Arc::new(key), whole: false }))
 }
 
 /// Writes a key as it is after the change; fills in its number, and what is stored of secrets that came without it.
 pub(super) fn write(
     connection: &Connection,
+    tip: &Tip,
     key: &mut Key,
     known: &mut StoredKeys,
 ) -> Result<(), CommitError> {
     let stored = match known.take(key.id) {
         Some(stored) => Some(stored),
-        None => stored(connection, key.id)?,
+        None => stored(connection, tip, key.id)?,
     };
     match &stored {
         None => insert(connection, key)?,
-        Some(stored) => update(connection, stored, key)?,
+        Some(stored) => update(connection, &stored.key, key)?,
     }
-    write_links(connection, stored.as_ref(), key)?;
-    write_secrets(connection, key)
+    write_links(connection, stored.as_ref().map(|stored| &*stored.key), key)?;
+    match stored {
+        Some(StoredKey { key: stored, whole: true }) => write_secrets(connection, &stored.secrets, key),
+        _ => write_secrets(connection, &nouns::secrets(connection, key.id)?, key),
+    }
 }
 
 /// Removes a key's record with all that hangs on it.
@@ -165,9 +183,8 @@ fn write_links(connection: &Connection, stored: Option<&Key>, key: &Key) -> Resu
     Ok(())
 }
 
-fn write_secrets(connection: &Connection, key: &mut Key) -> Result<(), CommitError> {
-    let stored = nouns::secrets(connection, key.id)?;
-    keep_material(&stored, key);
+fn write_secrets(connection: &Connection, stored: &[KeySecret], key: &mut Key) -> Result<(), CommitError> {
+    keep_material(stored, key);
     if stored == key.secrets {
         return Ok(());
     }

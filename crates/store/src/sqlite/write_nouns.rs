@@ -5,6 +5,7 @@ use keywright_model::id::{OrgId, RoleId};
 use keywright_model::noun::{Keyspace, Org, Plan, Principal, Role};
 use rusqlite::{Connection, params};
 
+use super::commit::Tip;
 use super::nouns::first;
 use super::value::{column, count, id, noun_bits, table, to_json};
 use super::write_keys::{self, StoredKeys};
@@ -15,6 +16,7 @@ use crate::{CommitError, StoreError};
 /// Makes the rows say what the change says; fills in what the store assigns.
 pub(super) fn write(
     connection: &Connection,
+    tip: &Tip,
     change: &mut Change,
     stored: &mut StoredKeys,
 ) -> Result<(), CommitError> {
@@ -24,7 +26,7 @@ pub(super) fn write(
         Change::PrincipalChanged(principal) => write_principal(connection, principal),
         Change::RoleChanged(role) => write_role(connection, std::sync::Arc::make_mut(role)),
         Change::PlanChanged(plan) => write_plan(connection, plan),
-        Change::KeyChanged(key) => write_keys::write(connection, std::sync::Arc::make_mut(key), stored),
+        Change::KeyChanged(key) => write_keys::write(connection, tip, std::sync::Arc::make_mut(key), stored),
         Change::KeyPurged(_, _, id) => write_keys::purge(connection, *id),
         Change::OrgDeleted(_)
         | Change::KeyspaceDeleted(..)

@@ -12,6 +12,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::bookkeeping::{self, Chore};
 use super::commit::{self, Tip};
+use super::kept::Touched;
 use super::open::DirectoryLock;
 use crate::audit::AuditKey;
 use crate::{Commit, CommitError, Committed, QuotaBlock, StoreError};
@@ -154,7 +155,7 @@ impl Thread {
 
     fn begin(&mut self) -> Result<(), StoreError> {
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        self.tip.begin();
+        self.tip.touched = Touched::default();
         if !self.tip.kept.is_settled() {
             self.tip.kept.reload(&self.connection)?;
         }
@@ -174,18 +175,16 @@ impl Thread {
                 Answer::Reserve(sender, bookkeeping::reserve(&self.connection, &wanted))
             }
             Job::Chore(chore, sender) => {
-                let done = bookkeeping::perform(&self.connection, &self.key, &chore);
-                self.tip.reconfigured |= matches!(chore, Chore::Reconfigure(_));
-                Answer::Chore(sender, done)
+                self.tip.touched.installation |= matches!(chore, Chore::Reconfigure(_));
+                self.tip.touched.uses |= matches!(chore, Chore::Uses(_));
+                Answer::Chore(sender, bookkeeping::perform(&self.connection, &self.key, &chore))
             }
         }
     }
 
     fn finish(&mut self) -> Result<(), StoreError> {
         self.tip.audit.store(&self.connection, self.tip.revision)?;
-        if self.tip.changes_kept() {
-            self.tip.kept.unsettle();
-        }
+        self.tip.kept.unsettle(&self.tip.touched);
         self.connection.prepare_cached("COMMIT")?.execute([])?;
         Ok(())
     }
@@ -206,10 +205,7 @@ impl Thread {
     }
 
     fn settle(&self, answers: &[Answer]) {
-        if !self.tip.changes_kept() {
-            return;
-        }
-        let installation = if self.tip.reconfigured {
+        let installation = if self.tip.touched.installation {
             let Ok(Some(installation)) = bookkeeping::installation(&self.connection) else {
                 // The database is asked until the next group begins, which reads everything anew.
                 return;
@@ -222,7 +218,7 @@ impl Thread {
             Answer::Commit(_, Ok(committed)) => Some(&committed.batch.changes[..]),
             _ => None,
         });
-        self.tip.kept.settle(committed, installation);
+        self.tip.kept.settle(&self.tip.touched, committed, installation);
     }
 
     /// Nothing of the group was written: everyone is told so, for a refusal too may have rested on what is now gone.
