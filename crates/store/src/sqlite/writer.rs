@@ -129,7 +129,19 @@ struct Thread {
 impl Thread {
     fn run(&mut self) {
         let mut group = Vec::with_capacity(GROUP_MAX);
+        let mut before = 0;
         while self.queue.blocking_recv_many(&mut group, GROUP_MAX) > 0 {
+            // Those who were just answered may be about to write again: they share the fsync if they run first. After a lone
+            // write nobody is let through.
+            if group.len() < before {
+                std::thread::yield_now();
+                while group.len() < GROUP_MAX
+                    && let Ok(job) = self.queue.try_recv()
+                {
+                    group.push(job);
+                }
+            }
+            before = group.len();
             self.write(group.drain(..));
         }
     }
