@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::admin::{AdminRights, Reach};
+use crate::document::shape;
 use crate::id::{KeyspaceId, OrgId, SecretId};
 use crate::key::{Key, KeySecret, Rights};
 use crate::noun::{Keyspace, Meta, Org, Plan, Principal, Role};
@@ -44,46 +45,68 @@ pub fn key_view(
     last_used: &BTreeMap<SecretId, Timestamp>,
     now: Timestamp,
 ) -> Map<String, Value> {
+    key_fields(key, names, last_used, now, |_| true)
+}
+
+/// The fields of [`key_view`] that can be written.
+pub fn writable_key_view(key: &Key, names: &Names, now: Timestamp) -> Map<String, Value> {
+    let writable = shape(key.spec.rights.kind()).writable;
+    key_fields(key, names, &BTreeMap::new(), now, |field| writable.contains(&field))
+}
+
+fn key_fields(
+    key: &Key,
+    names: &Names,
+    last_used: &BTreeMap<SecretId, Timestamp>,
+    now: Timestamp,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Map<String, Value> {
     let spec = &key.spec;
     // Every write and every list shows keys: one map of the right size, filled once.
     let mut view = Map::with_capacity(KEY_FIELDS_MAX);
-    let mut put = |name: &str, value: Value| drop(view.insert(name.to_owned(), value));
-    put("id", json!(key.id));
-    put("number", json!(key.number));
-    put("org", Value::String(names.org(key.org)));
-    put("keyspace", Value::String(names.keyspace(key.keyspace)));
-    put("kind", json!(spec.rights.kind()));
-    put("access_id", json!(key.access_id));
-    put("name", json!(spec.name));
-    put("description", json!(spec.description));
-    put("external_id", json!(key.external_id));
-    put("owner", json!(spec.owner));
-    put("roles", json!(spec.roles));
-    put("scope", json!(spec.scope));
-    put("enabled", json!(spec.enabled));
-    put("not_before", json!(spec.not_before));
-    put("expires_at", json!(spec.expires_at));
-    put("ip_allowlist", json!(spec.ip_allowlist));
+    let mut put = |name: &str, value: &dyn Fn() -> Value| {
+        if is_wanted(name) {
+            view.insert(name.to_owned(), value());
+        }
+    };
+    put("id", &|| json!(key.id));
+    put("number", &|| json!(key.number));
+    put("org", &|| Value::String(names.org(key.org)));
+    put("keyspace", &|| Value::String(names.keyspace(key.keyspace)));
+    put("kind", &|| json!(spec.rights.kind()));
+    put("access_id", &|| json!(key.access_id));
+    put("name", &|| json!(spec.name));
+    put("description", &|| json!(spec.description));
+    put("external_id", &|| json!(key.external_id));
+    put("owner", &|| json!(spec.owner));
+    put("roles", &|| json!(spec.roles));
+    put("scope", &|| json!(spec.scope));
+    put("enabled", &|| json!(spec.enabled));
+    put("not_before", &|| json!(spec.not_before));
+    put("expires_at", &|| json!(spec.expires_at));
+    put("ip_allowlist", &|| json!(spec.ip_allowlist));
     match &spec.rights {
-        Rights::Api { grants } => put("grants", json!(grants)),
+        Rights::Api { grants } => put("grants", &|| json!(grants)),
         Rights::Management { admin, grantable } => {
-            put("admin", admin_view(admin, names));
-            put("grantable", json!(grantable));
+            put("admin", &|| admin_view(admin, names));
+            put("grantable", &|| json!(grantable));
         }
     }
-    put("limits", json!(spec.limits));
-    put("quota", json!(spec.quota));
-    put("plans", json!(spec.plans));
-    put("labels", json!(spec.labels));
-    put("metadata", Value::Object(spec.metadata.clone()));
-    put("state", json!(key.state_at(now)));
-    put("secrets", key.secrets.iter().map(|secret| secret_view(key, secret, last_used, now)).collect());
+    put("limits", &|| json!(spec.limits));
+    put("quota", &|| json!(spec.quota));
+    put("plans", &|| json!(spec.plans));
+    put("labels", &|| json!(spec.labels));
+    put("metadata", &|| Value::Object(spec.metadata.clone()));
+    put("state", &|| json!(key.state_at(now)));
+    put("secrets", &|| key.secrets.iter().map(|secret| secret_view(key, secret, last_used, now)).collect());
     let revocation = key.revocation.as_ref();
-    put("revoked_at", json!(revocation.map(|end| end.at)));
-    put("revoked_by", json!(revocation.map(|end| end.by)));
-    put("revocation_reason", json!(revocation.and_then(|end| end.reason.as_ref())));
-    put("last_used_at", json!(key.secrets.iter().filter_map(|secret| last_used.get(&secret.id)).max()));
-    put_meta(&mut view, &key.meta);
+    put("revoked_at", &|| json!(revocation.map(|end| end.at)));
+    put("revoked_by", &|| json!(revocation.map(|end| end.by)));
+    put("revocation_reason", &|| json!(revocation.and_then(|end| end.reason.as_ref())));
+    put("last_used_at", &|| json!(key.secrets.iter().filter_map(|secret| last_used.get(&secret.id)).max()));
+    if is_wanted("etag") {
+        put_meta(&mut view, &key.meta);
+    }
     view
 }
 

@@ -7,7 +7,8 @@ use keywright_model::change::Change;
 use keywright_model::document::{Edit, KeyDraft, OwnerDraft, ReachDraft, decode_key, edited_as, shape};
 use keywright_model::fault::Faults;
 use keywright_model::key::{Key, KeySpec, Rights};
-use keywright_model::view::key_view;
+use keywright_model::view::{key_view, writable_key_view};
+use serde_json::{Map, Value};
 
 use super::resolve::Resolved;
 use super::{KeyRecord, KeyRef, KeyRule, LoadedKey};
@@ -93,7 +94,14 @@ impl Control {
             KeyEdit::Document(edit) => {
                 let kind = before.key.spec.rights.kind();
                 let names = self.names_of_both(caller, before, &before.key).await?;
-                let view = key_view(&before.key, &names, &before.last_used, self.clock.now());
+                let now = self.clock.now();
+                // Most merges speak of nothing else, and then the rest need not be compared.
+                let view = match edit {
+                    Edit::Merge(patch) if names_only(patch, shape(kind).writable) => {
+                        writable_key_view(&before.key, &names, now)
+                    }
+                    _ => key_view(&before.key, &names, &before.last_used, now),
+                };
                 Ok(edited_as(shape(kind), &view, edit, |writable| decode_key(kind, writable))?)
             }
             KeyEdit::Set(set) => {
@@ -103,6 +111,10 @@ impl Control {
             }
         }
     }
+}
+
+fn names_only(patch: &Map<String, Value>, fields: &[&str]) -> bool {
+    patch.keys().all(|name| fields.contains(&name.as_str()))
 }
 
 /// A key's present writable state as a draft.

@@ -125,7 +125,11 @@ proptest! {
         let merge = merge_of(&writable(kind, &view), &wanted);
         let patch = patch_of(&wanted);
         let replaced = outcome(kind, &view, &Edit::Replace(wanted)).unwrap();
-        prop_assert_eq!(&outcome(kind, &view, &Edit::Merge(merge)).unwrap(), &replaced);
+        prop_assert_eq!(&outcome(kind, &view, &Edit::Merge(merge.clone())).unwrap(), &replaced);
+        // What can be written is enough to merge what speaks of nothing else.
+        let enough = crate::view::writable_key_view(&before, &crate::view::Names::default(), now());
+        prop_assert_eq!(&enough, &writable(kind, &view));
+        prop_assert_eq!(&outcome(kind, &enough, &Edit::Merge(merge)).unwrap(), &replaced);
         prop_assert_eq!(&outcome(kind, &view, &Edit::Patch(patch)).unwrap(), &replaced);
         let mut spec = target.spec.clone();
         prop_assert_eq!(replaced.owner, spec.owner.take().map(OwnerDraft::Id));
