@@ -14,8 +14,8 @@ use crate::postgres::Database;
 const CHUNK_BYTES: usize = 64 * 1024;
 /// As it is sent, and as the server says that it is done.
 const COMMIT: &[u8] = b"COMMIT\0";
-/// Said at the start by connections that commit all the time, and no noun: leases, and shares of limits.
-const OF_MEMBERS: &[u8] = b"keywright members\0";
+/// Said by the connection that writes nouns, before its `COMMIT`. Others commit too: reads, shares of limits.
+const OF_A_WRITE: &[u8] = b"INSERT INTO feed";
 
 /// What passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,14 +85,14 @@ async fn accept(listener: TcpListener, target: SocketAddr, passing: watch::Sende
 /// Ends, and with it both connections, when either side has ended.
 async fn relay(client: TcpStream, target: SocketAddr, passing: watch::Sender<Passing>) {
     let Ok(server) = TcpStream::connect(target).await else { return };
-    let of_members = AtomicBool::new(false);
-    let writes_nouns = || !of_members.load(Ordering::Relaxed);
+    let has_written = AtomicBool::new(false);
+    let writes_nouns = || has_written.load(Ordering::Relaxed);
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
         () = pump(from_client, to_server, &passing, |passing, piece| {
-            if contains(piece, OF_MEMBERS) {
-                of_members.store(true, Ordering::Relaxed);
+            if contains(piece, OF_A_WRITE) {
+                has_written.store(true, Ordering::Relaxed);
             }
             (passing == Passing::NoCommit && writes_nouns()).then_some(Passing::All)
         }) => {}

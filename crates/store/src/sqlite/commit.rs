@@ -1,5 +1,6 @@
 //! One commit inside the group's transaction: test, write, note, take the revision last.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use keywright_model::change::{Batch, Change, NounRef};
@@ -80,6 +81,7 @@ fn write(connection: &Connection, tip: &Tip, commit: Commit) -> Result<(Batch, M
     if let Some(call) = &idempotency {
         refuse_repeated(connection, call, &context)?;
     }
+    refuse_twice(&changes)?;
     let mut stored = StoredKeys::default();
     for expectation in expect {
         match expectation {
@@ -148,6 +150,13 @@ fn test(connection: &Connection, tip: &Tip, expectation: Expect) -> Result<(), C
 fn stored_version(connection: &Connection, noun: NounRef) -> Result<Option<Version>, StoreError> {
     let sql = format!("SELECT version FROM {} WHERE id = ?1", table(noun));
     first(connection, &sql, [id(noun_bits(noun))], |row| Ok(Version(uncount(column(row, 0)?))))
+}
+
+/// What is known of a noun is known as of before the write: a second change of it would be judged by that.
+fn refuse_twice(changes: &[Change]) -> Result<(), StoreError> {
+    let mut nouns = HashSet::new();
+    let once = changes.len() < 2 || changes.iter().all(|change| nouns.insert(change.noun()));
+    if once { Ok(()) } else { Err(StoreError::Corrupt("one write was to change a noun twice".to_owned())) }
 }
 
 fn refuse_repeated(

@@ -45,3 +45,20 @@ impl Backend for SqliteBackend {
 }
 
 crate::store_contract!(contract, SqliteBackend::there);
+
+#[tokio::test]
+async fn a_write_that_changes_a_noun_twice_is_refused_whole() {
+    use keywright_model::change::Change;
+    let backend = SqliteBackend::new();
+    let store: Arc<dyn Store> = backend.start();
+    fixture::world(&store).await;
+    let head = store.head().await.unwrap();
+    let twice = [1, 2].map(|number| {
+        let mut role = (*fixture::role(1, 1)).clone();
+        role.spec.name = format!("named {number}");
+        Change::RoleChanged(Arc::new(role))
+    });
+    let refused = store.commit(fixture::commit(twice.to_vec())).await;
+    assert!(matches!(refused, Err(CommitError::Store(StoreError::Corrupt(_)))), "{refused:?}");
+    assert_eq!(store.head().await.unwrap(), head);
+}
