@@ -28,7 +28,7 @@ struct StoredKey {
 }
 
 impl StoredKeys {
-    /// Reads a key, which [`write`] will need. Says its version; `None` when it is not there.
+    /// Reads a key, which [`write()`] will need. Says its version; `None` when it is not there.
     pub(super) fn read(
         &mut self,
         connection: &Connection,
