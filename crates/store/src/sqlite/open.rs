@@ -14,6 +14,9 @@ use crate::StoreError;
 pub const DATABASE: &str = "keywright.db";
 /// The file that a running server holds locked.
 pub const LOCK: &str = "keywright.lock";
+/// How often the lock is tried and how long between: a server that has just ended, or a program that it was starting at that
+/// moment, may hold it for an instant more.
+const LOCK_TRIES: (u32, Duration) = (25, Duration::from_millis(10));
 
 /// How long a statement waits for another process (a backup, an audit) before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -90,11 +93,14 @@ pub(super) fn lock_directory(directory: &Path) -> Result<DirectoryLock, OpenErro
     DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(io_error(directory))?;
     let path = directory.join(LOCK);
     let file = private_file(&path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(DirectoryLock { _file: file }),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(directory.to_owned())),
-        Err(TryLockError::Error(source)) => Err(OpenError::Io { path, source }),
+    for _ in 0..LOCK_TRIES.0 {
+        match file.try_lock() {
+            Ok(()) => return Ok(DirectoryLock { _file: file }),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_TRIES.1),
+            Err(TryLockError::Error(source)) => return Err(OpenError::Io { path, source }),
+        }
     }
+    Err(OpenError::InUse(directory.to_owned()))
 }
 
 /// Opens or makes a file that only its owner can read.
