@@ -22,9 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PATIENCE_PER_CHANGE: Duration = Duration::from_micros(20);
 /// How often the rows are read when nobody asks.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long after a look the next one comes while a write waits, at first and, twice as long each time, at most. Reports
-/// that are heard are sooner, where a store tells of them.
+/// How long after a look the next one comes while a write waits: at first, for so many looks before it is twice as long, and
+/// at most. Reports that are heard are sooner, where a store tells of them.
 const LOOK_SOON: Duration = Duration::from_millis(1);
+const LOOKS_ALIKE: u32 = 8;
 const LOOK_WAITING: Duration = Duration::from_millis(100);
 /// How many writes are followed until they are enforced; of more, the older ones are let go: what holds up the newest
 /// holds them up too.
@@ -258,13 +259,14 @@ impl Barrier {
     pub async fn run(self) {
         let mut reports = self.0.members.reports();
         let mut open = true;
-        let mut soon = LOOK_SOON;
+        let mut looks = 0;
         loop {
+            let soon = LOOK_SOON.saturating_mul(1 << (looks / LOOKS_ALIKE).min(10)).min(LOOK_WAITING);
             let pause = if self.0.owed().is_empty() && !self.0.is_watched() { LOOK } else { soon };
             let heard = tokio::select! {
                 biased;
                 () = self.0.look.notified() => {
-                    soon = LOOK_SOON;
+                    looks = 0;
                     None
                 }
                 report = reports.recv(), if open => match report {
@@ -276,7 +278,7 @@ impl Barrier {
                     }
                 },
                 () = tokio::time::sleep(pause) => {
-                    soon = (soon * 2).min(LOOK_WAITING);
+                    looks += 1;
                     None
                 }
             };
