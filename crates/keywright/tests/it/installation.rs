@@ -169,11 +169,13 @@ impl Installation {
         let (out, log) = (self.path(&format!("out.{run}")), self.path(&format!("log.{run}")));
         command.stdin(Stdio::null());
         command.stdout(File::create(&out).unwrap()).stderr(File::create(&log).unwrap());
-        let mut child = command.spawn().unwrap();
+        // From here on it is killed with whatever goes wrong.
+        let child = command.spawn().unwrap();
+        let mut server = Server { child, url: String::new(), root_key: None, log };
         let read = |path: &Path| std::fs::read_to_string(path).unwrap();
         let came = eventually("a start", || {
-            if let Some(status) = child.try_wait().unwrap() {
-                return Some(Err(Ran { code: status.code(), out: read(&out), err: read(&log) }));
+            if let Some(status) = server.child.try_wait().unwrap() {
+                return Some(Err(Ran { code: status.code(), out: read(&out), err: read(&server.log) }));
             }
             let said = read(&out);
             let url = said.lines().find_map(|line| line.strip_prefix("listening on "));
@@ -182,8 +184,9 @@ impl Installation {
         });
         let (url, said) = came.await.inspect_err(|ran| note(&ran.out))?;
         note(&said);
-        let root_key = said.lines().find_map(|line| line.strip_prefix("root key: ")).map(str::to_owned);
-        Ok(Server { child, url, root_key, log })
+        server.root_key = said.lines().find_map(|line| line.strip_prefix("root key: ")).map(str::to_owned);
+        server.url = url;
+        Ok(server)
     }
 
     /// Runs a command to its end.
