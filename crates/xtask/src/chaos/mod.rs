@@ -125,6 +125,7 @@ async fn try_out(arguments: &Arguments, bin: PathBuf, kept: Option<PathBuf>) -> 
         // Nodes end by themselves when another server took over: what they say then must do.
         named: arguments.scenario != Scenario::Switchover,
         max_staleness,
+        by_proxy: true,
         lease: if arguments.control { Lease::Ignored } else { Lease::Tested },
         failover: if arguments.scenario == Scenario::Switchover { "sync_standby" } else { "none" },
     };

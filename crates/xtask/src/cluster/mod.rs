@@ -36,6 +36,8 @@ pub(crate) struct Shape {
     pub(crate) named: bool,
     /// How long a node trusts one renewal.
     pub(crate) max_staleness: Duration,
+    /// Whether the proxies carry the links to the database: they cost, so that what is measured goes without.
+    pub(crate) by_proxy: bool,
     /// Whether the nodes test their lease.
     pub(crate) lease: Lease,
     /// What the operator declares about PostgreSQL's failover.
@@ -59,7 +61,8 @@ impl Cluster {
         let mut nodes = Vec::new();
         for index in 0..shape.nodes {
             let proxy = Proxy::start(target).await?;
-            nodes.push(Arc::new(Node::new(shape, index, proxy, root.clone(), scratch.path())));
+            let reached = if shape.by_proxy { proxy.address() } else { target };
+            nodes.push(Arc::new(Node::new(shape, index, (proxy, reached), root.clone(), scratch.path())));
         }
         let cluster = Self { nodes, rest, database: Mutex::new(Arc::new(database)), scratch };
         for node in &cluster.nodes {

@@ -38,6 +38,8 @@ pub(crate) struct Node {
     index: usize,
     bin: PathBuf,
     proxy: Proxy,
+    /// Where it reaches the database.
+    reached: SocketAddr,
     root: String,
     named: bool,
     max_staleness: Duration,
@@ -49,11 +51,18 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(super) fn new(shape: &Shape, index: usize, proxy: Proxy, root: String, scratch: &Path) -> Self {
+    pub(super) fn new(
+        shape: &Shape,
+        index: usize,
+        (proxy, reached): (Proxy, SocketAddr),
+        root: String,
+        scratch: &Path,
+    ) -> Self {
         Self {
             index,
             bin: shape.bin.clone(),
             proxy,
+            reached,
             root,
             named: shape.named,
             max_staleness: shape.max_staleness,
@@ -113,7 +122,7 @@ impl Node {
         if self.named {
             command.args(["--node-name", &format!("node-{}", self.index)]);
         }
-        command.args(["--database", &Postgres::url(self.proxy.address())]);
+        command.args(["--database", &Postgres::url(self.reached)]);
         command.args(["--max-staleness", &format!("{}ms", self.max_staleness.as_millis())]);
         command.args(["--postgres-failover", self.failover]);
         command.env("KEYWRIGHT_ROOT_KEY", &self.root).env("KEYWRIGHT_MASTER_KEY", MASTER_KEY);

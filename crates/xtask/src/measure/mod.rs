@@ -108,6 +108,7 @@ async fn cluster(bin: &Path, nodes: usize) -> anyhow::Result<Arc<Cluster>> {
         nodes,
         named: true,
         max_staleness: MAX_STALENESS,
+        by_proxy: false,
         lease: Lease::Tested,
         failover: "none",
     };
