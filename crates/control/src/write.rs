@@ -362,21 +362,8 @@ impl Control {
 
 /// Whose answers these changes may change.
 pub(crate) fn touched(changes: &[Change]) -> Touched {
-    let keyspace = |change: &Change| match change {
-        Change::KeyChanged(key) => Some((key.org, key.keyspace)),
-        Change::KeyspaceChanged(keyspace) => Some((keyspace.org, keyspace.id)),
-        Change::KeyspaceDeleted(org, id) | Change::KeyPurged(org, id, _) => Some((*org, *id)),
-        Change::OrgChanged(_)
-        | Change::OrgDeleted(_)
-        | Change::PrincipalChanged(_)
-        | Change::PrincipalDeleted(..)
-        | Change::RoleChanged(_)
-        | Change::RoleDeleted(..)
-        | Change::PlanChanged(_)
-        | Change::PlanDeleted(..) => None,
-    };
     let orgs = || Touched::Orgs(changes.iter().map(Change::org).collect());
-    changes.iter().map(keyspace).collect::<Option<_>>().map_or_else(orgs, Touched::Keyspaces)
+    changes.iter().map(Change::keyspace).collect::<Option<_>>().map_or_else(orgs, Touched::Keyspaces)
 }
 
 /// A call's name belongs to its caller and its route.

@@ -89,6 +89,23 @@ impl Change {
         }
     }
 
+    /// The keyspace that it is about, with its organization; `None` for what belongs to an organization as a whole.
+    pub fn keyspace(&self) -> Option<(OrgId, KeyspaceId)> {
+        match self {
+            Self::KeyChanged(key) => Some((key.org, key.keyspace)),
+            Self::KeyspaceChanged(keyspace) => Some((keyspace.org, keyspace.id)),
+            Self::KeyspaceDeleted(org, id) | Self::KeyPurged(org, id, _) => Some((*org, *id)),
+            Self::OrgChanged(_)
+            | Self::OrgDeleted(_)
+            | Self::PrincipalChanged(_)
+            | Self::PrincipalDeleted(..)
+            | Self::RoleChanged(_)
+            | Self::RoleDeleted(..)
+            | Self::PlanChanged(_)
+            | Self::PlanDeleted(..) => None,
+        }
+    }
+
     /// The organization whose audit it belongs to.
     pub fn org(&self) -> OrgId {
         match self {

@@ -146,18 +146,9 @@ impl Scope {
     /// Principals, roles and plans belong to the whole organization, and a key may come to refer to any of them, so every
     /// follower of the organization knows them.
     pub fn shows(&self, change: &Change) -> bool {
-        match change {
-            Change::KeyspaceChanged(keyspace) => self.includes(keyspace.org, keyspace.id),
-            Change::KeyspaceDeleted(org, id) | Change::KeyPurged(org, id, _) => self.includes(*org, *id),
-            Change::KeyChanged(key) => self.includes(key.org, key.keyspace),
-            Change::OrgChanged(_)
-            | Change::OrgDeleted(_)
-            | Change::PrincipalChanged(_)
-            | Change::PrincipalDeleted(..)
-            | Change::RoleChanged(_)
-            | Change::RoleDeleted(..)
-            | Change::PlanChanged(_)
-            | Change::PlanDeleted(..) => change.org() == self.org,
+        match change.keyspace() {
+            Some((org, keyspace)) => self.includes(org, keyspace),
+            None => change.org() == self.org,
         }
     }
 
