@@ -137,9 +137,14 @@ impl Caller {
 
     /// Whether it reaches every keyspace of its organization, those made later included.
     pub fn reaches_all(&self) -> bool {
+        *self.reached() == Reach::All
+    }
+
+    /// The keyspaces that it reaches, in whichever organization it acts.
+    pub(crate) fn reached(&self) -> &Reach<KeyspaceId> {
         match &self.who {
-            Who::Root => true,
-            Who::Key { admin, .. } => admin.keyspaces == Reach::All,
+            Who::Root => &Reach::All,
+            Who::Key { admin, .. } => &admin.keyspaces,
         }
     }
 }

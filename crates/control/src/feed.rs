@@ -17,7 +17,6 @@ use keywright_model::revision::RevisionToken;
 use keywright_model::time::Timestamp;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
-use crate::caller::Who;
 use crate::source::StoreSource;
 use crate::{Caller, Contact, Control, Error, Vault};
 
@@ -232,12 +231,9 @@ impl Control {
     /// What is left of what a caller names, and whether some of it is missing.
     async fn feed_scope_left(&self, caller: &Caller, named: &[String]) -> Result<(Scope, bool), Error> {
         caller.require(AdminAction::FeedRead)?;
-        let reached = match &caller.who {
-            Who::Root => Reach::All,
-            Who::Key { admin, .. } => admin.keyspaces.clone(),
-        };
+        let reached = caller.reached();
         if named.is_empty() {
-            return Ok((Scope { org: caller.org, keyspaces: reached }, false));
+            return Ok((Scope { org: caller.org, keyspaces: reached.clone() }, false));
         }
         let mut missing = false;
         let mut keyspaces = BTreeSet::new();

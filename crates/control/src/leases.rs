@@ -5,14 +5,13 @@
 
 use std::time::Duration;
 
-use keywright_model::admin::{AdminAction, Reach};
+use keywright_model::admin::AdminAction;
 use keywright_model::fault::Faults;
 use keywright_model::feed::Scope;
 use keywright_model::id::NodeId;
 use keywright_model::revision::{Revision, RevisionToken};
 use keywright_store::{Followed, Member, MemberStatus, NewMember, Renewal};
 
-use crate::caller::Who;
 use crate::feed::Position;
 use crate::{Caller, Control, Error};
 
@@ -186,11 +185,7 @@ impl Control {
         caller.require(AdminAction::FeedLease)?;
         caller.require(AdminAction::FeedRead)?;
         let member = self.life_of(caller, id).await?;
-        let reached = match &caller.who {
-            Who::Root => Reach::All,
-            Who::Key { admin, .. } => admin.keyspaces.clone(),
-        };
-        let hears = member.scope.as_ref().is_some_and(|mine| reached.covers(&mine.scope.keyspaces));
+        let hears = member.scope.as_ref().is_some_and(|mine| caller.reached().covers(&mine.scope.keyspaces));
         if hears { Ok(member) } else { Err(Error::Forbidden { action: AdminAction::FeedRead }) }
     }
 
@@ -205,14 +200,12 @@ impl Control {
 
     /// A revision of this life of the data that there is.
     async fn own_revision(&self, applied: &Position) -> Result<Revision, Error> {
-        self.own_history(&applied.history)?;
+        // Invariant: what was applied of another history is counted for nothing, and may be what no write here waits for.
+        if applied.history != self.history {
+            return Err(ENDED);
+        }
         let revision = applied.revision.revision;
         let known = self.is_of(applied).await? && revision <= self.store.head().await?;
         if known { Ok(revision) } else { Err(Error::NotFound("revision")) }
-    }
-
-    /// Invariant: what was applied of another history is counted for nothing, and may be what no write here waits for.
-    fn own_history(&self, history: &str) -> Result<(), Error> {
-        if history == self.history { Ok(()) } else { Err(ENDED) }
     }
 }
