@@ -30,6 +30,9 @@ const BEHIND_MAX: Duration = Duration::from_secs(2);
 /// How long a call to the store may take before it is given up.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether the first lease was given.
+const LOOK: Duration = Duration::from_millis(5);
+
 /// What a lease is kept with.
 pub struct Options {
     /// The node's row, over a connection of its own. Used on the keeper's thread only.
@@ -76,6 +79,7 @@ enum Phase {
 /// The handle of a lease that is kept.
 #[derive(Debug)]
 pub struct Keeper {
+    verifier: Arc<Verifier>,
     phase: watch::Sender<Phase>,
     loaded: watch::Sender<Option<Applied>>,
     life: watch::Receiver<Option<NodeId>>,
@@ -104,6 +108,7 @@ impl Keeper {
         let figures = Arc::new(Figures::default());
         let reporter = tokio::spawn(report(Arc::clone(&options.reports), life.clone(), loads.clone()));
         let drift = Drift::new(Arc::clone(&options.clocks));
+        let verifier = Arc::clone(&options.verifier);
         let keeping = Keeping {
             options,
             phases,
@@ -118,7 +123,7 @@ impl Keeper {
         let named = std::thread::Builder::new().name("keywright-lease".to_owned());
         let thread =
             named.spawn(move || run_thread(keeping, &end)).map_err(|error| SourceError(error.into()))?;
-        Ok(Self { phase, loaded, life, figures, ended, thread: Some(thread), reporter })
+        Ok(Self { verifier, phase, loaded, life, figures, ended, thread: Some(thread), reporter })
     }
 
     /// The index has loaded and follows: the node may go live.
@@ -129,6 +134,16 @@ impl Keeper {
     /// This life's identifier; `None` before the first is registered.
     pub fn life(&self) -> watch::Receiver<Option<NodeId>> {
         self.life.clone()
+    }
+
+    /// Waits until there is a lease, but not for longer. Whether there is.
+    pub async fn first_lease(&self, most: Duration) -> bool {
+        let given = async {
+            while self.verifier.lease().until_ns() == 0 {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(most, given).await.is_ok()
     }
 
     /// What has happened so far.

@@ -1,8 +1,9 @@
 //! A verifier in the caller's own process: it follows a node's feed and answers from its own memory.
 //!
 //! By default it is current to within a stated bound (5 s, [`Options::max_staleness`]) and holds up no writer. Beyond the
-//! bound it refuses. With [`Options::lease`] it is as current as a node is: writers wait for it. What memory cannot decide is the node's to answer: a secret that somebody chose, a signed request, a
-//! quota. Limits it counts by itself, so that each of N embedded verifiers admits as much as a node does.
+//! bound it refuses. With [`Options::lease`] it is as current as a node is: writers wait for it. What memory cannot decide is
+//! the node's to answer: a secret that somebody chose, a signed request, a quota. Limits it counts by itself, so that each of
+//! N embedded verifiers admits as much as a node does.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -82,8 +83,6 @@ pub struct LeaseOptions {
 
 /// How long a start waits for its first lease.
 const FIRST_LEASE_MAX: Duration = Duration::from_secs(10);
-/// How often it looks.
-const FIRST_LEASE_STEP: Duration = Duration::from_millis(5);
 /// How long one call about the lease may take.
 const LEASE_CALL_MAX: Duration = Duration::from_secs(4);
 /// No lease is longer: no write waits for a follower for longer.
@@ -185,13 +184,17 @@ impl Embedded {
                 }
                 Reach::Only(_) | Reach::All => keyspaces,
             };
-            embedded.keep(lease::Asked { keyspaces, lease_seconds, name, held })?;
-            embedded.first_lease().await?;
+            let keeper = embedded.keep(lease::Asked { keyspaces, lease_seconds, name, held })?;
+            if !embedded.keeper.insert(keeper).first_lease(FIRST_LEASE_MAX).await {
+                return Err(Error::Unexpected(
+                    "the node gives no lease: the key needs `feed.lease`, and 16 followers hold one at most",
+                ));
+            }
         }
         Ok(embedded)
     }
 
-    fn keep(&mut self, asked: lease::Asked) -> Result<(), Error> {
+    fn keep(&self, asked: lease::Asked) -> Result<Keeper, Error> {
         let apart = || self.client.0.apart(LEASE_CALL_MAX).map(Arc::new);
         let lease = Duration::from_secs(asked.lease_seconds);
         let (membership, reports) = lease::remote((apart()?, apart()?), &self.verifier, asked);
@@ -210,22 +213,7 @@ impl Embedded {
         });
         let keeper = keeper.map_err(|_| Error::Unexpected("the lease's thread cannot be started"))?;
         keeper.loaded(self.applied.clone());
-        self.keeper = Some(keeper);
-        Ok(())
-    }
-
-    async fn first_lease(&self) -> Result<(), Error> {
-        let given = async {
-            while self.verifier.lease().until_ns() == 0 {
-                tokio::time::sleep(FIRST_LEASE_STEP).await;
-            }
-        };
-        let late = |_| {
-            Error::Unexpected(
-                "the node gives no lease: the key needs `feed.lease`, and 16 followers hold one at most",
-            )
-        };
-        tokio::time::timeout(FIRST_LEASE_MAX, given).await.map_err(late)
+        Ok(keeper)
     }
 
     /// Waits until it cannot go on, and says why. Start anew then.

@@ -82,12 +82,7 @@ impl Node {
     async fn first_lease(&self) {
         let Some(keeper) = &self.keeper else { return };
         keeper.loaded(self.follower.applied());
-        let given = async {
-            while self.verifier.lease().until_ns() == 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        if tokio::time::timeout(FIRST_LEASE_MAX, given).await.is_err() {
+        if !keeper.first_lease(FIRST_LEASE_MAX).await {
             tracing::warn!("no lease yet: verifications are refused until there is one");
         }
     }
