@@ -119,82 +119,73 @@ async fn copy_by(
     }
     let [revision, entries] = [1, 2].map(|at| stamp.head.get(at).and_then(Cell::count).unwrap_or_default());
     let copied = Copied { begun, rows, revision: Revision(revision), entries, incarnation };
+    let mut copying = Copying { step, source, target, done: 0, all: rows, progress };
     if begun == Begun::Whole {
         // What is in no audit may have changed since: quotas, last uses, the keyring.
-        let mut steps = Steps { done: 0, all: rows, progress };
         for table in TABLES {
-            let same = compare(step, table, source, target, &mut steps).await;
-            same.map_err(
-                |error| if matches!(error, CopyError::Differs(_)) { CopyError::Occupied } else { error },
-            )?;
+            copying.compare(table).await.map_err(|error| match error {
+                CopyError::Differs(_) => CopyError::Occupied,
+                other => other,
+            })?;
         }
         return Ok(copied);
     }
     // Each row goes over, and is then read back.
-    let mut steps = Steps { done: 0, all: 2 * rows, progress };
+    copying.all = 2 * rows;
     for table in TABLES {
-        send(step, table, source, target, &mut steps).await?;
+        copying.send(table).await?;
     }
     for table in TABLES {
-        compare(step, table, source, target, &mut steps).await?;
+        copying.compare(table).await?;
     }
     target.finish(&stamp, incarnation).await?;
     Ok(copied)
 }
 
-/// How far a copy has come.
-struct Steps<'a> {
+/// A copy on its way, and how far it has come.
+struct Copying<'a> {
+    step: usize,
+    source: &'a SqliteFile,
+    target: &'a CopyTarget,
     done: u64,
     all: u64,
     progress: Progress<'a>,
 }
 
-impl Steps<'_> {
+impl Copying<'_> {
     fn add(&mut self, rows: u64) {
         self.done += rows;
         (self.progress)(self.done, self.all.max(self.done));
     }
-}
 
-/// Sends what the target's table does not have yet.
-async fn send(
-    step: usize,
-    table: &Table,
-    source: &SqliteFile,
-    target: &CopyTarget,
-    steps: &mut Steps<'_>,
-) -> Result<(), CopyError> {
-    let (there, mut last) = target.arrived(table).await?;
-    steps.add(there);
-    loop {
-        let rows = source.rows_after(table, last.as_deref(), step)?;
-        let Some(row) = rows.last() else { return Ok(()) };
-        last = Some(table.key_of(row));
-        let sent = rows.len() as u64;
-        target.write(table, rows).await?;
-        steps.add(sent);
-    }
-}
-
-/// Reads a table back and compares it with its source, row by row.
-async fn compare(
-    step: usize,
-    table: &Table,
-    source: &SqliteFile,
-    target: &CopyTarget,
-    steps: &mut Steps<'_>,
-) -> Result<(), CopyError> {
-    let mut last: Option<Row> = None;
-    loop {
-        let rows = source.rows_after(table, last.as_deref(), step)?;
-        // Behind the last row of the source there must be none in the target.
-        let arrived = target.rows_after(table, last.as_deref(), rows.len().max(1)).await?;
-        if rows != arrived {
-            return Err(CopyError::Differs(table.name));
+    /// Sends what the target's table does not have yet.
+    async fn send(&mut self, table: &Table) -> Result<(), CopyError> {
+        let (there, mut last) = self.target.arrived(table).await?;
+        self.add(there);
+        loop {
+            let rows = self.source.rows_after(table, last.as_deref(), self.step)?;
+            let Some(row) = rows.last() else { return Ok(()) };
+            last = Some(table.key_of(row));
+            let sent = rows.len() as u64;
+            self.target.write(table, rows).await?;
+            self.add(sent);
         }
-        let Some(row) = rows.last() else { return Ok(()) };
-        last = Some(table.key_of(row));
-        steps.add(rows.len() as u64);
+    }
+
+    /// Reads a table back and compares it with its source, row by row.
+    async fn compare(&mut self, table: &Table) -> Result<(), CopyError> {
+        let mut last: Option<Row> = None;
+        loop {
+            let rows = self.source.rows_after(table, last.as_deref(), self.step)?;
+            // Behind the last row of the source there must be none in the target.
+            let arrived = self.target.rows_after(table, last.as_deref(), rows.len().max(1)).await?;
+            if rows != arrived {
+                return Err(CopyError::Differs(table.name));
+            }
+            let Some(row) = rows.last() else { return Ok(()) };
+            last = Some(table.key_of(row));
+            self.add(rows.len() as u64);
+        }
     }
 }
 

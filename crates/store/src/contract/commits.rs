@@ -15,7 +15,7 @@ use super::fixture::{
 };
 use crate::{AuditQuery, CommitError, Expect, IdempotentWrite, Lookup, Store};
 
-fn whole_audit(org: u128) -> AuditQuery {
+pub fn whole_audit(org: u128) -> AuditQuery {
     let org = OrgId::from_bits(org);
     AuditQuery {
         org,

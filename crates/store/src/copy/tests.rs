@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use keywright_model::change::{Change, NounRef};
 use keywright_model::digest::Digest;
-use keywright_model::id::{KeyId, OrgId, SecretId};
+use keywright_model::id::{KeyId, SecretId};
 use keywright_model::time::Timestamp;
 use keywright_testkit::postgres::{Database, Server, shared};
 use tempfile::TempDir;
@@ -118,16 +118,7 @@ async fn opened(database: &Database) -> Arc<dyn Store> {
 async fn readable(store: &Arc<dyn Store>) -> String {
     let keys: Vec<KeyId> = (1..=9).map(KeyId::from_bits).collect();
     let nouns: Vec<NounRef> = keys.iter().copied().map(NounRef::Key).collect();
-    let audit = |org| crate::AuditQuery {
-        org: OrgId::from_bits(org),
-        before: None,
-        limit: 1_000,
-        subject: None,
-        actor: None,
-        verb: None,
-        since: None,
-        until: None,
-    };
+    let audit = crate::contract::commits::whole_audit;
     let mut calls = Vec::new();
     for n in 1..=9 {
         calls.push(store.idempotent_answer(&[n; 32], at(0)).await.unwrap());

@@ -67,10 +67,7 @@ fn an_installation_is_made_once_whole_and_before_it_is_served() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_refuses_whole_groups_and_loses_nothing() {
     let backend = SqliteBackend::new();
-    let file = SqliteFile::open(backend.0.path()).unwrap();
-    let pages: i64 = file.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
-    file.connection.pragma_update(None, "max_page_count", pages + 60).unwrap();
-    let store: Arc<dyn Store> = file.start(audit_key(), Arc::new(Counting::default())).unwrap();
+    let store: Arc<dyn Store> = backend.start_with_room(60);
     world(&store).await;
     let writers: Vec<_> = (1..=400)
         .map(|n| {

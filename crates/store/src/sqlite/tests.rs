@@ -31,6 +31,14 @@ impl SqliteBackend {
         Some(Self::new())
     }
 
+    /// Started with room for so many more pages, and then a full disk.
+    pub(super) fn start_with_room(&self, pages: i64) -> Arc<SqliteStore> {
+        let file = SqliteFile::open(self.0.path()).unwrap();
+        let there: i64 = file.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        file.connection.pragma_update(None, "max_page_count", there + pages).unwrap();
+        file.start(audit_key(), Arc::new(fixture::Counting::default())).unwrap()
+    }
+
     pub(super) fn start(&self) -> Arc<SqliteStore> {
         let file = SqliteFile::open(self.0.path()).unwrap();
         file.start(audit_key(), Arc::new(fixture::Counting::default())).unwrap()

@@ -6,10 +6,9 @@ use keywright_model::id::{KeyspaceId, OrgId, PrincipalId};
 use super::*;
 use crate::contract::Backend as _;
 use crate::contract::fixture::{
-    Counting, at, changed, commit, key, of_key, org, principal, secret, stored_key, world, write,
+    at, changed, commit, key, of_key, org, principal, secret, stored_key, world, write,
 };
-use crate::sqlite::SqliteFile;
-use crate::sqlite::tests::{SqliteBackend, audit_key};
+use crate::sqlite::tests::SqliteBackend;
 use crate::{CommitError, Expect, InstallationChange, Store, StoreError};
 
 fn touching(noun: NounRef) -> Touched {
@@ -114,10 +113,7 @@ async fn whoever_has_seen_a_key_on_disk_finds_its_owner_in_memory() {
 #[tokio::test]
 async fn a_group_that_failed_is_not_in_memory_and_the_next_one_is() {
     let backend = SqliteBackend::new();
-    let file = SqliteFile::open(backend.0.path()).unwrap();
-    let pages: i64 = file.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
-    file.connection.pragma_update(None, "max_page_count", pages + 60).unwrap();
-    let store: Arc<dyn Store> = file.start(audit_key(), Arc::new(Counting::default())).unwrap();
+    let store: Arc<dyn Store> = backend.start_with_room(60);
     world(&store).await;
     let refused = write(&store, vec![renamed(2, "kept"), renamed(3, &"x".repeat(1 << 20))]).await;
     assert!(matches!(refused, Err(CommitError::Store(StoreError::Unavailable(_)))), "{refused:?}");
