@@ -103,14 +103,7 @@ impl Node {
         if (rate - 1.0).abs() > f64::EPSILON {
             command.env("LD_PRELOAD", faketime()?).env("FAKETIME", format!("+0 x{rate}"));
         }
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(log).spawn().context("the server did not start")?;
-        let printed = child.stdout.take().context("a server without an output")?;
-        let mut lines = BufReader::new(printed).lines();
-        let listening = tokio::time::timeout(START_MAX, listening(&mut lines)).await;
-        let address =
-            listening.context("it did not listen in time").flatten().with_context(|| self.last_words())?;
-        tokio::spawn(async move { while matches!(lines.next_line().await, Ok(Some(_))) {} });
+        let (child, address) = started(command.stderr(log)).await.with_context(|| self.last_words())?;
         *running = Some(child);
         self.set_address(Some(address));
         Ok(())
@@ -180,12 +173,20 @@ impl Alone {
         let mut command = process::command(&Account::Own, bin);
         command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(scratch.path().join("alone"));
         command.env("KEYWRIGHT_ROOT_KEY", &root).env("KEYWRIGHT_MASTER_KEY", MASTER_KEY);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
-        let mut lines = BufReader::new(child.stdout.take().context("a server without an output")?).lines();
-        let address = tokio::time::timeout(START_MAX, listening(&mut lines)).await??;
-        tokio::spawn(async move { while matches!(lines.next_line().await, Ok(Some(_))) {} });
+        let (child, address) = started(command.stderr(Stdio::null())).await?;
         Ok(Self { address, rest: Rest::new(root)?, _child: child })
     }
+}
+
+/// Starts a server and waits until it says where it listens.
+async fn started(command: &mut Command) -> anyhow::Result<(Child, SocketAddr)> {
+    let mut child = command.stdout(Stdio::piped()).spawn().context("the server did not start")?;
+    let printed = child.stdout.take().context("a server without an output")?;
+    let mut lines = BufReader::new(printed).lines();
+    let listening = tokio::time::timeout(START_MAX, listening(&mut lines)).await;
+    let address = listening.context("it did not listen in time").flatten()?;
+    tokio::spawn(async move { while matches!(lines.next_line().await, Ok(Some(_))) {} });
+    Ok((child, address))
 }
 
 async fn listening(lines: &mut Lines<BufReader<ChildStdout>>) -> anyhow::Result<SocketAddr> {
