@@ -124,7 +124,18 @@ impl Installation {
 
     /// `keywright serve` on a free port, with everything logged.
     pub(crate) fn serve_command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
-        let mut command = self.command(&["serve"]);
+        self.serve_by(&program(), arguments, environment)
+    }
+
+    /// The same by a copy of the program that every user can reach.
+    pub(crate) fn serve_by_copy(&self) -> Command {
+        let copy = self.path("keywright");
+        std::fs::copy(program(), &copy).unwrap();
+        self.serve_by(&copy, &[], &[])
+    }
+
+    fn serve_by(&self, program: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+        let mut command = self.command_of(program, &["serve"]);
         command.args(arguments).env("KEYWRIGHT_LISTEN", "127.0.0.1:0").env("KEYWRIGHT_LOG", "trace");
         command.envs(environment.iter().copied());
         command

@@ -6,6 +6,7 @@ use std::time::Duration;
 use keywright_limiter::{Policy, RedisAllowances, RedisUrl};
 use keywright_model::denial::Denial;
 use keywright_verifier::Counting;
+use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -62,7 +63,7 @@ async fn a_server_that_hangs_holds_up_limited_keys_once_and_others_never() {
     let server = Server::start();
     let node = Arc::new(Node::start(&server, "a", &[limit("l", 5, 3_600)], Policy::Local));
     node.until_away_is(0).await;
-    server.signal("-STOP");
+    server.signal(Signal::SIGSTOP);
     let limited = tokio::spawn({
         let node = Arc::clone(&node);
         async move {
@@ -86,7 +87,7 @@ async fn a_server_that_hangs_holds_up_limited_keys_once_and_others_never() {
         node.verify(1, 1).await;
         assert!(asked.elapsed() < TIMEOUT / 2, "{:?}", asked.elapsed());
     }
-    server.signal("-CONT");
+    server.signal(Signal::SIGCONT);
     node.until_away_is(0).await;
 }
 

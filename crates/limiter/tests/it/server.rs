@@ -9,6 +9,8 @@ use keywright_limiter::{Allowances, Clock, Limiter, Parts, Policy, RedisAllowanc
 use keywright_model::limit::Limit;
 use keywright_model::revision::{Incarnation, Revision};
 use keywright_verifier::{Credential, Decided, Deferred, Lease, Now, Request, Verdict, Verifier};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::fixture::{at, key_with, plain, secret_of, tenancy, verifier_with};
@@ -60,9 +62,9 @@ impl Server {
     }
 
     /// Stops it, so that it takes calls and never answers, or lets it go on.
-    pub(crate) fn signal(&self, name: &str) {
-        let id = self.process.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = self.process.as_ref().unwrap().id();
+        kill(Pid::from_raw(i32::try_from(id).unwrap()), signal).unwrap();
     }
 }
 
