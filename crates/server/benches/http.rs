@@ -24,7 +24,7 @@ use axum::routing::post;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue};
 use keywright_server::listen::{self, Bounds, Listen};
-use keywright_testkit::{ROOT, TestApp};
+use keywright_testkit::TestApp;
 use nix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -136,9 +136,17 @@ async fn update(app: &TestApp, address: &str) {
         // Each request changes the key: a counter in its description makes every one a write.
         requests.push((path, 0_u64));
     }
+    // Not the root key: who calls is then a key that is looked up, and that each write rests on.
+    let caller = json!({"name": "caller", "kind": "management",
+        "grantable": [{"effect": "allow", "actions": ["*"], "resources": ["**"]}],
+        "admin": {"actions": ["*"], "orgs": ["default"], "keyspaces": ["default"]}});
+    let caller =
+        app.root("POST", "/v1/keys", caller).await.json()["secret"].as_str().expect("a secret").to_owned();
     let texts: Vec<Vec<u8>> = requests
         .iter()
-        .map(|(path, _)| request("PATCH", path, address, ROOT, &json!({"description": "COUNTER-0000000000"})))
+        .map(|(path, _)| {
+            request("PATCH", path, address, &caller, &json!({"description": "COUNTER-0000000000"}))
+        })
         .collect();
     let written = written_by_one(app.node.directory());
     println!("one update writes a row of {} bytes and {} bytes of audit and feed", written.row, written.log);

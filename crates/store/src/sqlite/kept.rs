@@ -1,6 +1,7 @@
 //! Every noun but the keys, and what the installation is, in memory: they are few, every call rests on some of them, and
 //! a read of SQLite costs more than what is done with the answer. So do the keys that were written lately: who changes a
-//! key mostly reads it before and after, and each commit empties the caches of every connection that reads.
+//! key mostly reads it before and after, and each commit empties the caches of every connection that reads. And so do the
+//! management keys that called lately.
 //!
 //! Invariant: what memory answers is never older than what the database has shown anybody. A group is made durable between
 //! [`Kept::unsettle`] and [`Kept::settle`], and meanwhile the database is asked for what the group changes.
@@ -9,8 +10,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use keywright_model::change::{Change, NounRef};
+use keywright_model::digest::Digest;
 use keywright_model::id::{KeyId, SecretId};
-use keywright_model::key::Key;
+use keywright_model::key::{Key, KeyKind};
 use keywright_model::revision::Version;
 use rusqlite::Connection;
 
@@ -24,8 +26,11 @@ use crate::{Installation, LastUsed, Lookup, Noun, StoreError};
 /// How many nouns of a kind are kept; when there are more of a kind, the database is asked for it.
 const KEPT_MAX: usize = 10_000;
 
-/// How many keys that were written lately are kept: some kilobytes each.
+/// How many keys that were written or called lately are kept: some kilobytes each.
 const KEYS_MAX: usize = 1_024;
+
+/// How many secrets that management keys called with lately are known.
+const CALLERS_MAX: usize = 1_024;
 
 /// The nouns that stay in memory.
 #[derive(Debug, Default)]
@@ -44,9 +49,15 @@ struct Facts {
     keys: HashMap<KeyId, Lately>,
     /// Grows whenever uses that were read before may be outdated.
     uses_epoch: u64,
+    /// Which management key called lately with which secret.
+    callers: HashMap<Digest, KeyId>,
+    /// Grows whenever a key that was read before may be outdated.
+    keys_epoch: u64,
+    /// Whether a group that changes keys is being made durable: nobody knows which state a reader sees.
+    keys_moving: bool,
 }
 
-/// A key that was written lately.
+/// A key that was written or called lately.
 #[derive(Debug, Default)]
 struct Lately {
     /// `None` while it is being written again.
@@ -99,6 +110,7 @@ impl Kept {
         facts.settled = true;
         let mut before = self.write();
         facts.uses_epoch = before.uses_epoch + 1;
+        facts.keys_epoch = before.keys_epoch + 1;
         *before = facts;
         Ok(())
     }
@@ -119,7 +131,7 @@ impl Kept {
                 lately.key = None;
             }
         }
-        facts.forget_uses(touched);
+        facts.forget_reads(touched, true);
     }
 
     /// Takes over what a group has made durable, with what the installation is now if it has changed that.
@@ -130,8 +142,8 @@ impl Kept {
         installation: Option<Installation>,
     ) {
         let mut facts = self.write();
-        // Whoever read uses while the group was made durable read the old ones.
-        facts.forget_uses(touched);
+        // Whoever read while the group was made durable read what was before.
+        facts.forget_reads(touched, false);
         for changes in changes {
             // In the order in which they were written.
             let mut order: Vec<&Change> = changes.iter().collect();
@@ -164,6 +176,10 @@ impl Kept {
     pub(super) fn find(&self, lookups: &[Lookup]) -> Option<Vec<Option<Noun>>> {
         let facts = self.read();
         let find = |lookup: &Lookup| {
+            if let Lookup::KeyByDigest(digest) = lookup {
+                let caller = facts.caller(digest)?;
+                return Some(Some(Noun::Key(Box::new((**caller).clone()))));
+            }
             let whole = table_of_lookup(lookup).is_some_and(|table| facts.keeps(table));
             whole.then(|| facts.names.get(lookup).and_then(|noun| noun_of(facts.nouns.get(noun)?)))
         };
@@ -172,7 +188,11 @@ impl Kept {
 
     /// A noun's version; `None` when it is not there.
     pub(super) fn version(&self, noun: NounRef) -> Result<Option<Version>, NotKept> {
-        self.read().noun(noun).map(|change| change.and_then(Change::version))
+        let facts = self.read();
+        if let NounRef::Key(key) = noun {
+            return facts.key(key).map(|key| Some(key.meta.version)).ok_or(NotKept);
+        }
+        facts.noun(noun).map(|change| change.and_then(Change::version))
     }
 
     /// A key that was written lately; `None` when the database must be asked.
@@ -203,6 +223,27 @@ impl Kept {
         }
     }
 
+    /// The moment of asking the database for keys, for [`Self::note_caller`].
+    pub(super) fn asked_for_keys(&self) -> u64 {
+        self.read().keys_epoch
+    }
+
+    /// Notes who was found by a secret, as it was read from the database after `asked`.
+    pub(super) fn note_caller(&self, asked: u64, digest: Digest, key: &Key) {
+        if key.spec.rights.kind() != KeyKind::Management {
+            return;
+        }
+        let mut facts = self.write();
+        if facts.keys_moving || facts.keys_epoch != asked {
+            return;
+        }
+        if facts.callers.len() >= CALLERS_MAX {
+            facts.callers.clear();
+        }
+        facts.callers.insert(digest, key.id);
+        facts.lately(key.id).key = Some(Arc::new(key.clone()));
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Facts> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -221,20 +262,35 @@ impl Facts {
         self.keys.get(&key).and_then(|lately| lately.key.as_ref()).filter(|_| self.settled)
     }
 
-    fn forget_uses(&mut self, touched: &Touched) {
+    fn caller(&self, digest: &Digest) -> Option<&Arc<Key>> {
+        let key = self.key(*self.callers.get(digest)?)?;
+        let mut material = key.secrets.iter().filter_map(|secret| secret.material.as_ref());
+        material.any(|material| material.digest == Some(*digest)).then_some(key)
+    }
+
+    fn lately(&mut self, key: KeyId) -> &mut Lately {
+        if self.keys.len() >= KEYS_MAX && !self.keys.contains_key(&key) {
+            self.keys.clear();
+        }
+        self.keys.entry(key).or_default()
+    }
+
+    /// What was read of the database until now may be outdated, and what is read while it is `moving`.
+    fn forget_reads(&mut self, touched: &Touched, moving: bool) {
         if touched.uses {
             self.uses_epoch += 1;
             self.keys.values_mut().for_each(|lately| lately.uses = None);
+        }
+        if touched.nouns.keys().any(|noun| matches!(noun, NounRef::Key(_))) {
+            self.keys_epoch += 1;
+            self.keys_moving = moving;
         }
     }
 
     fn take_key(&mut self, change: &Change) {
         match change {
             Change::KeyChanged(key) => {
-                if self.keys.len() >= KEYS_MAX && !self.keys.contains_key(&key.id) {
-                    self.keys.clear();
-                }
-                let lately = self.keys.entry(key.id).or_default();
+                let lately = self.lately(key.id);
                 lately.uses = lately.uses.take().map(|uses| of_secrets(&uses, key));
                 lately.key = Some(Arc::clone(key));
             }

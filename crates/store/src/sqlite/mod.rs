@@ -279,10 +279,14 @@ impl Store for SqliteStore {
         if let Some(kept) = self.kept.find(lookups) {
             return Ok(kept);
         }
-        let (rows, lookups) = (lookups.len(), lookups.to_vec());
+        let (asked, wanted) = (self.kept.asked_for_keys(), lookups.to_vec());
         let read =
-            move |connection: &Connection| lookups.iter().map(|one| nouns::find(connection, one)).collect();
-        self.readers.few(rows, read).await
+            move |connection: &Connection| wanted.iter().map(|one| nouns::find(connection, one)).collect();
+        let found: Vec<Option<Noun>> = self.readers.few(lookups.len(), read).await?;
+        if let ([Lookup::KeyByDigest(digest)], [Some(Noun::Key(key))]) = (lookups, &found[..]) {
+            self.kept.note_caller(asked, *digest, key);
+        }
+        Ok(found)
     }
 
     async fn keys_page(&self, query: &KeyQuery) -> Result<Page<Key>, StoreError> {

@@ -1,7 +1,9 @@
 //! What stays in memory: never older than the disk, bounded, and found by its newest name.
 
+use keywright_model::admin::{AdminActions, AdminRights, Reach};
 use keywright_model::digest::Digest;
 use keywright_model::id::{KeyspaceId, OrgId, PrincipalId};
+use keywright_model::key::Rights;
 
 use super::*;
 use crate::contract::Backend as _;
@@ -233,4 +235,56 @@ fn what_is_known_of_a_keys_uses_stays_with_the_secrets_that_it_keeps() {
     let rotated = changed(renamed, |key| key.secrets = vec![secret(2)]);
     kept.settle(&touching(NounRef::Key(ONE)), [&[of_key(rotated)][..]].into_iter(), None);
     assert_eq!(kept.key_and_uses(ONE).unwrap().1, LastUsed::default());
+}
+
+fn management(n: u128, digest: Digest) -> Key {
+    let mut key = key(1, 1, n);
+    let mut own = secret(1);
+    Arc::make_mut(own.material.as_mut().unwrap()).digest = Some(digest);
+    key.secrets = vec![own];
+    let admin = AdminRights { actions: AdminActions::default(), orgs: Reach::All, keyspaces: Reach::All };
+    key.spec.rights = Rights::Management { admin, grantable: Vec::new() };
+    key
+}
+
+fn calls(kept: &Kept, digest: Digest) -> bool {
+    kept.find(&[Lookup::KeyByDigest(digest)]).is_some()
+}
+
+#[test]
+fn a_management_key_that_called_is_known_until_it_changes_and_no_other_key_is() {
+    let (kept, digest, other) = (empty(), Digest([1; 32]), Digest([2; 32]));
+    kept.note_caller(kept.asked_for_keys(), digest, &management(1, digest));
+    kept.note_caller(kept.asked_for_keys(), other, &key(1, 1, 2));
+    assert!(calls(&kept, digest) && !calls(&kept, other));
+    kept.unsettle(&touching(NounRef::Key(KeyId::from_bits(9))));
+    assert!(calls(&kept, digest), "another key changes");
+    kept.unsettle(&touching(NounRef::Key(KeyId::from_bits(1))));
+    assert!(!calls(&kept, digest));
+}
+
+#[test]
+fn a_caller_that_was_read_while_its_change_was_made_durable_is_not_noted() {
+    let (kept, digest, touched) = (empty(), Digest([1; 32]), touching(NounRef::Key(KeyId::from_bits(1))));
+    let before = kept.asked_for_keys();
+    kept.unsettle(&touched);
+    kept.note_caller(before, digest, &management(1, digest));
+    assert!(!calls(&kept, digest));
+    let meanwhile = kept.asked_for_keys();
+    kept.note_caller(meanwhile, digest, &management(1, digest));
+    kept.settle(&touched, std::iter::empty(), None);
+    assert!(!calls(&kept, digest), "the read may have been of what was before");
+    kept.note_caller(meanwhile, digest, &management(1, digest));
+    assert!(!calls(&kept, digest));
+}
+
+#[test]
+fn callers_are_bounded() {
+    let kept = empty();
+    for n in 0..=CALLERS_MAX {
+        let mut digest = Digest([0; 32]);
+        digest.0[..8].copy_from_slice(&n.to_be_bytes());
+        kept.note_caller(kept.asked_for_keys(), digest, &management(n as u128 + 1, digest));
+    }
+    assert!(kept.read().callers.len() <= CALLERS_MAX);
 }
