@@ -29,19 +29,58 @@ pub(crate) struct Subject<'a> {
     pub(crate) change: Option<&'a Change>,
     /// Its place in the write.
     pub(crate) position: u64,
+    /// The noun that the change leaves behind, where it was spelled before.
+    pub(crate) spelled: Option<Spelled>,
 }
 
-/// What the entries of a write are about: one a change, or one by itself when nothing changed.
-pub(crate) fn subjects<'a>(context: &AuditContext, changes: &'a [Change]) -> Vec<Subject<'a>> {
+/// A noun as JSON: whole, as the feed holds it, and in the two parts of its entry.
+pub(crate) struct Spelled {
+    noun: String,
+    rights: String,
+    personal: String,
+}
+
+/// Spells what a write leaves behind before it is its turn, in the order of its changes. `None` for what is gone, and for
+/// what the store has still to give a number.
+pub(crate) fn spell_ahead(changes: &[Change]) -> Result<Vec<Option<Spelled>>, StoreError> {
+    let ahead = |change: &Change| match change {
+        Change::KeyChanged(key) if key.number == 0 => Ok(None),
+        Change::RoleChanged(role) if role.number == 0 => Ok(None),
+        other => spell(other),
+    };
+    changes.iter().map(ahead).collect()
+}
+
+fn spell(change: &Change) -> Result<Option<Spelled>, StoreError> {
+    let Some(noun) = image_text(change)? else { return Ok(None) };
+    let subject = change.noun().to_string();
+    let (rights, personal) = if let Some(parts) = split_personal_text(&subject, &noun) {
+        parts
+    } else {
+        let (rights, personal) = split_personal(&subject, from_json(&noun, "a noun")?);
+        (to_json(&rights)?, to_json(&personal)?)
+    };
+    Ok(Some(Spelled { noun, rights, personal }))
+}
+
+/// What the entries of a write are about: one a change, or one by itself when nothing changed. `spelled` is what
+/// [`spell_ahead`] made of the changes.
+pub(crate) fn subjects<'a>(
+    context: &AuditContext,
+    changes: &'a [Change],
+    spelled: Vec<Option<Spelled>>,
+) -> Vec<Subject<'a>> {
     if changes.is_empty() {
-        let subject = context.subject.to_string();
-        return vec![Subject { org: context.org, noun: subject, change: None, position: 0 }];
+        let noun = context.subject.to_string();
+        return vec![Subject { org: context.org, noun, change: None, position: 0, spelled: None }];
     }
+    let mut spelled = spelled.into_iter();
     let of = |(position, change): (usize, &'a Change)| Subject {
         org: change.org(),
         noun: change.noun().to_string(),
         change: Some(change),
         position: position as u64,
+        spelled: spelled.next().flatten(),
     };
     changes.iter().enumerate().map(of).collect()
 }
@@ -97,18 +136,13 @@ pub(crate) fn link(
     revision: Revision,
     entry: Subject<'_>,
 ) -> Result<Linked, StoreError> {
-    let noun = entry.change.map(image_text).transpose()?.flatten();
-    let (rights, mut personal) = match &noun {
-        Some(noun) => {
-            let parts = if let Some(parts) = split_personal_text(&entry.noun, noun) {
-                parts
-            } else {
-                let (rights, personal) = split_personal(&entry.noun, from_json(noun, "a noun")?);
-                (to_json(&rights)?, to_json(&personal)?)
-            };
-            (Some(parts.0), parts.1)
-        }
-        None => (None, "{}".to_owned()),
+    let spelled = match (entry.spelled, entry.change) {
+        (None, Some(change)) => spell(change)?,
+        (spelled, _) => spelled,
+    };
+    let (noun, rights, mut personal) = match spelled {
+        Some(Spelled { noun, rights, personal }) => (Some(noun), Some(rights), personal),
+        None => (None, None, "{}".to_owned()),
     };
     if let Some(address) = context.address {
         // Nothing in an address needs to be escaped.
@@ -306,7 +340,7 @@ mod tests {
         let entry_of = |address: Option<&str>, change: &Change| {
             let mut context = commit(vec![]).audit;
             context.address = address.map(|text| text.parse().unwrap());
-            let subject = subjects(&context, std::slice::from_ref(change)).pop().unwrap();
+            let subject = subjects(&context, std::slice::from_ref(change), vec![]).pop().unwrap();
             stored(link(&mac, &entropy, Chain::default(), &context, Revision(1), subject).unwrap())
         };
         for address in [None, Some("192.0.2.7"), Some("2001:db8::7")] {

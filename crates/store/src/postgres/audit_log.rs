@@ -70,12 +70,15 @@ impl Ends {
                 self.revision = self.revision.next();
             }
             commit.revision = self.revision;
-            for subject in subjects(&commit.context, &commit.changes) {
+            let spelled = std::mem::take(&mut commit.spelled);
+            for subject in subjects(&commit.context, &commit.changes, spelled) {
                 let org = subject.org;
                 let chain = self.orgs.get(&org).copied().unwrap_or_default();
-                let linked = link(&log.key, &*log.entropy, chain, &commit.context, self.revision, subject)?;
+                let mut linked =
+                    link(&log.key, &*log.entropy, chain, &commit.context, self.revision, subject)?;
                 self.head = self.head.extended(&log.key, &linked.hash);
                 self.orgs.insert(org, chain.with(linked.hash));
+                commit.nouns.push(linked.noun.take());
                 entries.push(self.head.entries, linked);
             }
         }

@@ -15,8 +15,9 @@ use super::audit_log::{AuditLog, Ends, Proof, ask_ends};
 use super::error::{Failure, Refusal, lost};
 use super::link::{Answer, Ask, Link};
 use super::state::{self, Draft, State};
-use super::value::{Id, count, has_nul, owned, sealed_blob, to_json};
+use super::value::{Id, count, has_nul, owned, sealed_blob};
 use super::write_nouns::{self, Meaning, Obstacle, Op, taken, unheld};
+use crate::audit::entry::{Spelled, feed_text, spell_ahead};
 use crate::writing::rank;
 use crate::{AuditContext, Commit, CommitError, Expect, IdempotentWrite, StoreError, WrappedKey};
 
@@ -65,6 +66,10 @@ pub(super) struct Planned {
     pub(super) context: AuditContext,
     pub(super) changes: Vec<Change>,
     pub(super) revision: Revision,
+    /// The nouns of its changes, spelled before the head is locked.
+    pub(super) spelled: Vec<Option<Spelled>>,
+    /// Those of its entries, for the feed.
+    pub(super) nouns: Vec<Option<String>>,
     ops: Vec<Op>,
     scope: Option<[u8; 32]>,
 }
@@ -245,8 +250,11 @@ fn plan(draft: &mut Draft<'_>, commit: &Commit) -> Result<Planned, Obstacle> {
         write_nouns::write(draft, change, &mut ops)?;
     }
     ops.extend(commit.wrapped_keys.iter().map(wrapped_op));
+    let spelled = spell_ahead(&changes).map_err(CommitError::from)?;
     Ok(Planned {
         context: commit.audit.clone(),
+        spelled,
+        nouns: Vec::new(),
         changes,
         revision: Revision::default(),
         ops,
@@ -402,7 +410,7 @@ fn store_feed(asks: &mut Vec<Ask>, planned: &[Planned]) -> Result<(), StoreError
         if !commit.changes.is_empty() {
             revisions.push(count(commit.revision.0));
             moments.push(commit.context.at.unix_ms());
-            texts.push(to_json(&commit.changes)?);
+            texts.push(feed_text(&commit.changes, &commit.nouns)?);
         }
         if let Some(scope) = commit.scope {
             scopes.push(scope.to_vec());

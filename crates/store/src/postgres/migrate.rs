@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0001_init.sql"),
     include_str!("../../migrations/postgres/0002_members.sql"),
     include_str!("../../migrations/postgres/0003_limit_shares.sql"),
+    include_str!("../../migrations/postgres/0004_audit_subjects.sql"),
 ];
 
 /// Whoever changes the schema or makes the installation holds this, so that of two first starts one waits.

@@ -9,9 +9,10 @@ use keywright_model::revision::Revision;
 use keywright_model::secret::Entropy;
 use rusqlite::{Connection, params};
 
+use super::audit_subjects;
 use super::nouns::first;
 use super::value::{column, count, id, uncount};
-use crate::audit::entry::{Linked, link, subjects};
+use crate::audit::entry::{Linked, Spelled, link, subjects};
 use crate::audit::{AuditKey, Chain};
 use crate::{AuditContext, StoreError};
 
@@ -25,6 +26,8 @@ pub(super) struct AuditLog {
     head: Chain,
     orgs: HashMap<OrgId, Chain>,
     touched: Vec<OrgId>,
+    /// Up to which entry the index by subject is.
+    indexed: u64,
 }
 
 /// The ends of the chains that one commit has moved. Dropped with it when it fails.
@@ -39,7 +42,7 @@ pub(super) struct Moved {
 impl AuditLog {
     /// Nothing read yet: [`Self::reload`] comes first.
     pub(super) fn new(key: AuditKey, entropy: Arc<dyn Entropy>) -> Self {
-        Self { key, entropy, head: Chain::default(), orgs: HashMap::new(), touched: Vec::new() }
+        Self { key, entropy, head: Chain::default(), orgs: HashMap::new(), touched: Vec::new(), indexed: 0 }
     }
 
     /// Forgets what a group has moved and reads the stored head again. Says the newest revision.
@@ -48,6 +51,7 @@ impl AuditLog {
         self.touched.clear();
         let (revision, head) = stored_head(connection)?;
         self.head = head;
+        self.indexed = audit_subjects::indexed(connection)?;
         Ok(revision)
     }
 
@@ -65,6 +69,7 @@ impl AuditLog {
         }
         if !self.touched.is_empty() {
             write_head(connection, &self.key, revision, self.head)?;
+            self.indexed = audit_subjects::catch_up(connection, self.indexed, self.head.entries)?;
         }
         self.touched.clear();
         if self.orgs.len() > HEADS_MAX {
@@ -80,9 +85,10 @@ impl AuditLog {
         context: &AuditContext,
         revision: Revision,
         changes: &[Change],
+        spelled: Vec<Option<Spelled>>,
     ) -> Result<Moved, StoreError> {
         let mut moved = Moved { head: self.head, ..Moved::default() };
-        for subject in subjects(context, changes) {
+        for subject in subjects(context, changes, spelled) {
             let org = subject.org;
             let chain = self.chain(connection, org, &moved)?;
             let entry = link(&self.key, &*self.entropy, chain, context, revision, subject)?;

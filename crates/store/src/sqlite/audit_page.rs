@@ -41,24 +41,36 @@ pub(super) fn entry_from(row: &Row<'_>) -> Result<StoredEntry, StoreError> {
 
 /// A page of an organization's audit, newest first.
 pub(super) fn page(connection: &Connection, query: &AuditQuery) -> Result<Page<AuditEntry>, StoreError> {
-    let mut sql = format!("SELECT {AUDIT_COLUMNS} FROM audit WHERE org_id = ?");
     let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(id(query.org.bits()))];
+    let mut conditions = String::new();
     let filters: [(&str, Option<Box<dyn ToSql>>); 6] = [
-        (" AND number < ?", query.before.map(|before| Box::new(count(before)) as Box<dyn ToSql>)),
-        (" AND subject = ?", query.subject.clone().map(|subject| Box::new(subject) as Box<dyn ToSql>)),
-        (" AND actor = ?", query.actor.map(|actor| Box::new(actor.to_string()) as Box<dyn ToSql>)),
-        (" AND verb = ?", query.verb.clone().map(|verb| Box::new(verb) as Box<dyn ToSql>)),
-        (" AND at >= ?", query.since.map(|since| Box::new(since.unix_ms()) as Box<dyn ToSql>)),
-        (" AND at < ?", query.until.map(|until| Box::new(until.unix_ms()) as Box<dyn ToSql>)),
+        ("number <", query.before.map(|before| Box::new(count(before)) as Box<dyn ToSql>)),
+        ("subject =", query.subject.clone().map(|subject| Box::new(subject) as Box<dyn ToSql>)),
+        ("actor =", query.actor.map(|actor| Box::new(actor.to_string()) as Box<dyn ToSql>)),
+        ("verb =", query.verb.clone().map(|verb| Box::new(verb) as Box<dyn ToSql>)),
+        ("at >=", query.since.map(|since| Box::new(since.unix_ms()) as Box<dyn ToSql>)),
+        ("at <", query.until.map(|until| Box::new(until.unix_ms()) as Box<dyn ToSql>)),
     ];
     for (condition, value) in filters {
         if let Some(value) = value {
-            sql.push_str(condition);
             values.push(value);
+            conditions.extend([" AND ", condition, &format!(" ?{}", values.len())]);
         }
     }
-    sql.push_str(" ORDER BY number DESC LIMIT ?");
     values.push(Box::new(rows(query.limit.saturating_add(1))));
+    let limit = values.len();
+    let columns = AUDIT_COLUMNS;
+    let found = if query.subject.is_some() {
+        // What the index by subject has, and what is newer than it.
+        let listed = conditions.replace("subject =", "noun =");
+        format!(
+            "SELECT {columns} FROM audit NOT INDEXED WHERE seq > (SELECT seq FROM audit_indexed) AND org_id = ?1{conditions} \
+             UNION ALL SELECT {columns} FROM audit_subjects CROSS JOIN audit USING (org_id, number) WHERE org_id = ?1{listed}"
+        )
+    } else {
+        format!("SELECT {columns} FROM audit WHERE org_id = ?1{conditions}")
+    };
+    let sql = format!("{found} ORDER BY number DESC LIMIT ?{limit}");
     let entries = all(connection, &sql, params_from_iter(values), |row| entry_from(row)?.into_entry())?;
     Ok(cut(entries, query.limit))
 }

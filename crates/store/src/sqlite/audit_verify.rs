@@ -7,11 +7,11 @@ use rusqlite::{Connection, Rows};
 
 use super::audit_log::stored_head;
 use super::audit_page::{AUDIT_COLUMNS, entry_from};
-use super::audit_rows;
 use super::bookkeeping::installation;
 use super::feed::changes_of;
 use super::nouns::{all, first};
 use super::value::{column, from_json, id_column, uncount};
+use super::{audit_rows, audit_subjects};
 use crate::StoreError;
 use crate::audit::verify::{StoredHead, Verifier};
 use crate::audit::{AuditKey, AuditReport, Chain, Link, Progress};
@@ -32,6 +32,7 @@ pub(super) fn verify(
         let chain = Chain { entries: uncount(column(row, 1)?), hash: column(row, 2)? };
         Ok(StoredHead { org: OrgId::from_bits(id_column(row, 0)?), chain, mac: column(row, 3)? })
     })?;
+    audit_subjects::compare(connection, &mut verifier)?;
     let mac = first(connection, "SELECT mac FROM head", [], |row| column::<Link>(row, 0))?;
     verifier.take_heads(heads, revision, head, mac);
     let mut last = None;

@@ -16,7 +16,7 @@ use super::nouns::first;
 use super::value::{column, count, id, noun_bits, sealed_blob, table, uncount};
 use super::write_keys::StoredKeys;
 use super::write_nouns::{self, exists, in_use};
-use crate::audit::entry::feed_text;
+use crate::audit::entry::{Spelled, feed_text, spell_ahead};
 use crate::{AuditContext, Commit, CommitError, Committed, Expect, IdempotentWrite, StoreError, WrappedKey};
 
 /// What the writer knows between commits: the newest revision of the group and the ends of the audit's chains.
@@ -49,11 +49,24 @@ impl Tip {
     }
 }
 
+/// A commit whose nouns are spelled already, by whoever asks for it: there is one writer, and many who ask.
+pub(super) struct SpelledCommit {
+    commit: Commit,
+    nouns: Vec<Option<Spelled>>,
+}
+
+impl SpelledCommit {
+    pub(super) fn new(commit: Commit) -> Result<Self, StoreError> {
+        let nouns = spell_ahead(&commit.changes)?;
+        Ok(Self { commit, nouns })
+    }
+}
+
 /// Makes a commit part of the group's transaction, whole or not at all.
 pub(super) fn apply(
     connection: &Connection,
     tip: &mut Tip,
-    commit: Commit,
+    commit: SpelledCommit,
 ) -> Result<Committed, CommitError> {
     connection.prepare_cached("SAVEPOINT one_commit")?.execute([])?;
     match write(connection, tip, commit) {
@@ -76,7 +89,8 @@ pub(super) fn apply(
     }
 }
 
-fn write(connection: &Connection, tip: &Tip, commit: Commit) -> Result<(Batch, Moved), CommitError> {
+fn write(connection: &Connection, tip: &Tip, spelled: SpelledCommit) -> Result<(Batch, Moved), CommitError> {
+    let SpelledCommit { commit, nouns } = spelled;
     let Commit { expect, mut changes, audit: context, idempotency, wrapped_keys } = commit;
     if let Some(call) = &idempotency {
         refuse_repeated(connection, call, &context)?;
@@ -101,7 +115,7 @@ fn write(connection: &Connection, tip: &Tip, commit: Commit) -> Result<(Batch, M
     }
     write_wrapped(connection, &wrapped_keys)?;
     let revision = if changes.is_empty() { tip.revision } else { tip.revision.next() };
-    let mut moved = tip.audit.append(connection, &context, revision, &changes)?;
+    let mut moved = tip.audit.append(connection, &context, revision, &changes, nouns)?;
     if let Some(call) = &idempotency {
         remember(connection, call, revision, &changes, &context)?;
     }

@@ -10,6 +10,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0001_init.sql"),
     include_str!("../../migrations/sqlite/0002_members.sql"),
     include_str!("../../migrations/sqlite/0003_limit_shares.sql"),
+    include_str!("../../migrations/sqlite/0004_audit_subjects.sql"),
 ];
 
 /// Marks the file as ours: "KEYW".

@@ -7,6 +7,7 @@
 mod audit_log;
 mod audit_page;
 mod audit_rows;
+mod audit_subjects;
 mod audit_verify;
 mod backup;
 mod bookkeeping;
@@ -55,7 +56,7 @@ pub use self::restore::{Ended, Restore, Revival, Revivals, restore, restore_chec
 
 use self::audit_log::AuditLog;
 use self::bookkeeping::{Chore, Reservation};
-use self::commit::Tip;
+use self::commit::{SpelledCommit, Tip};
 use self::kept::Kept;
 use self::readers::Readers;
 use self::writer::{Job, Writer};
@@ -156,7 +157,7 @@ impl SqliteFile {
         audit_log::write_head(&transaction, audit_key, Revision::default(), Chain::default())?;
         let mut tip = Tip::new(AuditLog::new(audit_key.clone(), entropy), Arc::default());
         for commit in first {
-            commit::apply(&transaction, &mut tip, commit).map_err(refused)?;
+            commit::apply(&transaction, &mut tip, SpelledCommit::new(commit)?).map_err(refused)?;
         }
         tip.audit.store(&transaction, tip.revision)?;
         transaction.commit()?;
@@ -336,7 +337,8 @@ impl Store for SqliteStore {
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
-        self.writer.ask(|answer| Job::Commit(Box::new(commit), answer)).await
+        let commit = Box::new(SpelledCommit::new(commit)?);
+        self.writer.ask(|answer| Job::Commit(commit, answer)).await
     }
 
     async fn idempotent_answer(

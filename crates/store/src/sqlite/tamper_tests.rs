@@ -202,3 +202,17 @@ async fn without_the_audit_key_nothing_can_be_forged_in_its_place() {
     let report = reader.audit_verify(&other, &mut |_, _| {}).unwrap();
     assert!(report.findings.len() >= 10, "{:#?}", report.findings);
 }
+
+#[tokio::test]
+async fn an_entry_that_would_not_be_shown_to_who_asks_for_its_noun_is_found() {
+    let place = "audit by subject";
+    check("UPDATE audit_indexed SET seq = 10", place, "leaves out audit row").await;
+    check("DELETE FROM audit_indexed", place, "is missing").await;
+    check("INSERT INTO audit_subjects VALUES (zeroblob(16), 'key_1', 1)", place, "not there").await;
+    let (index, all) = (
+        "INSERT INTO audit_subjects SELECT org_id, subject, number FROM audit",
+        "UPDATE audit_indexed SET seq = 10",
+    );
+    let hidden = format!("{index}; {all}; DELETE FROM audit_subjects WHERE number = 6");
+    check(&hidden, place, "leaves out audit row").await;
+}

@@ -70,3 +70,43 @@ async fn a_write_that_changes_a_noun_twice_is_refused_whole() {
     assert!(matches!(refused, Err(CommitError::Store(StoreError::Corrupt(_)))), "{refused:?}");
     assert_eq!(store.head().await.unwrap(), head);
 }
+
+/// The numbers of a noun's entries, page by page.
+async fn entries_about(store: &Arc<dyn Store>, noun: NounRef) -> Vec<u64> {
+    let mut query =
+        AuditQuery { subject: Some(noun.to_string()), limit: 70, ..crate::contract::commits::whole_audit(1) };
+    let mut numbers = Vec::new();
+    loop {
+        let page = store.audit_page(&query).await.unwrap();
+        numbers.extend(page.items.iter().map(|entry| entry.number));
+        if !page.more {
+            return numbers;
+        }
+        query.before = numbers.last().copied();
+    }
+}
+
+#[tokio::test]
+async fn all_entries_about_a_noun_are_listed_whether_the_index_has_them_yet_or_not() {
+    let backend = SqliteBackend::new();
+    let store: Arc<dyn Store> = backend.start();
+    let nouns = [1, 2, 3].map(|n| NounRef::Key(KeyId::from_bits(n)));
+    let mut written = [const { Vec::new() }; 3];
+    for number in 1..=1_200_u64 {
+        let of = usize::try_from(number % 7 % 3).unwrap();
+        let mut shown = fixture::commit(vec![]);
+        shown.audit.subject = nouns[of];
+        store.commit(shown).await.unwrap();
+        written[of].insert(0, number);
+    }
+    let behind = Connection::open(backend.0.path().join(DATABASE)).unwrap();
+    let indexed: u32 = behind.query_row("SELECT seq FROM audit_indexed", [], |row| row.get(0)).unwrap();
+    assert!((1..1_200).contains(&indexed), "{indexed}");
+    for (noun, written) in nouns.into_iter().zip(&written) {
+        assert_eq!(entries_about(&store, noun).await, *written, "{noun}");
+    }
+    assert_eq!(store.audit_verify().await.unwrap().findings, vec![]);
+    drop(store);
+    let again: Arc<dyn Store> = backend.start();
+    assert_eq!(entries_about(&again, nouns[0]).await, written[0]);
+}

@@ -11,11 +11,11 @@ use rusqlite::Connection;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::bookkeeping::{self, Chore};
-use super::commit::{self, Tip};
+use super::commit::{self, SpelledCommit, Tip};
 use super::kept::Touched;
 use super::open::DirectoryLock;
 use crate::audit::AuditKey;
-use crate::{Commit, CommitError, Committed, QuotaBlock, StoreError};
+use crate::{CommitError, Committed, QuotaBlock, StoreError};
 
 /// How many writes share one fsync at most.
 const GROUP_MAX: usize = 128;
@@ -27,7 +27,7 @@ const HINTS_MAX: usize = 1_024;
 /// A write and whom to answer.
 pub(super) enum Job {
     /// A write of nouns.
-    Commit(Box<Commit>, oneshot::Sender<Result<Committed, CommitError>>),
+    Commit(Box<SpelledCommit>, oneshot::Sender<Result<Committed, CommitError>>),
     /// Takes units out of a quota.
     Reserve(bookkeeping::Reservation, oneshot::Sender<Result<QuotaBlock, StoreError>>),
     /// Anything else.

@@ -1,0 +1,1 @@
+-- Nothing to do: the index of the audit by subject stays. See sqlite/0004_audit_subjects.sql.
