@@ -108,6 +108,10 @@ pub struct StoreReports(pub Arc<dyn Members>);
 
 #[async_trait]
 impl Reports for StoreReports {
+    fn signal(&self, id: NodeId, applied: Revision) -> bool {
+        self.0.signal(id, applied)
+    }
+
     async fn report(&self, id: NodeId, applied: Revision) -> Result<(), SourceError> {
         self.0.report(id, applied).await.map_err(failed)
     }

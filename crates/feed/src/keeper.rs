@@ -3,6 +3,8 @@
 //!
 //! It runs on a thread and a connection of its own, so that a stuck feed cannot starve the lease, nor the reverse.
 
+mod reporting;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -106,7 +108,8 @@ impl Keeper {
         let (lives, life) = watch::channel(None);
         let (end, ended) = watch::channel(None);
         let figures = Arc::new(Figures::default());
-        let reporter = tokio::spawn(report(Arc::clone(&options.reports), life.clone(), loads.clone()));
+        let reporter =
+            tokio::spawn(reporting::report(Arc::clone(&options.reports), life.clone(), loads.clone()));
         let drift = Drift::new(Arc::clone(&options.clocks));
         let verifier = Arc::clone(&options.verifier);
         let keeping = Keeping {
@@ -207,34 +210,6 @@ fn run_thread(keeping: Keeping, end: &watch::Sender<Option<Ended>>) {
     };
     let ended = runtime.block_on(keeping.run());
     end.send_replace(Some(ended));
-}
-
-/// Tells the store how far the index has come, the newest only, after it answers by it.
-async fn report(
-    reports: Arc<dyn Reports>,
-    mut life: watch::Receiver<Option<NodeId>>,
-    mut loads: watch::Receiver<Option<Applied>>,
-) {
-    let Ok(loaded) = loads.wait_for(Option::is_some).await.map(|loaded| loaded.clone()) else { return };
-    let Some(applied) = loaded else { return };
-    let mut progress = applied.changes();
-    loop {
-        let (id, now) = (*life.borrow_and_update(), *progress.borrow_and_update());
-        if let Some(id) = id
-            && let Err(error) = reports.report(id, now).await
-        {
-            tracing::debug!(error = &error as &dyn std::error::Error, "a report was lost");
-            tokio::time::sleep(RETRY).await;
-            continue;
-        }
-        let changed = tokio::select! {
-            changed = life.changed() => changed,
-            changed = progress.changed() => changed,
-        };
-        if changed.is_err() {
-            return;
-        }
-    }
 }
 
 /// How one life of the node ended.

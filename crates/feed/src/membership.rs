@@ -37,6 +37,11 @@ pub trait Membership: Send + 'static {
 /// Where a node says how far it has come. Unlike a renewal this need not be durable.
 #[async_trait]
 pub trait Reports: Send + Sync + 'static {
+    /// Tells those who wait for it at once that a life answers by this revision, where there is a way to; it may be lost.
+    /// Whether there is one: then [`Self::report`] may come a little later.
+    fn signal(&self, _id: NodeId, _applied: Revision) -> bool {
+        false
+    }
     /// Says that a life answers by this revision.
     async fn report(&self, id: NodeId, applied: Revision) -> Result<(), SourceError>;
 }

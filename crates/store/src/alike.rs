@@ -171,7 +171,7 @@ impl Both {
         let sqlite = file.start(audit_key(), entropy()).unwrap();
         let database = PostgresDatabase::open(&server.database().url).await.unwrap();
         database.initialise(&installation(), &keyring, &[], &audit_key(), entropy()).await.unwrap();
-        let postgres = database.start(audit_key(), entropy(), Follow::Notify).await.unwrap();
+        let postgres = database.start(audit_key(), entropy(), Follow::Notify, None).await.unwrap();
         Self { sqlite, postgres, _folder: folder }
     }
 

@@ -97,12 +97,21 @@ impl AuditKey {
 
     /// A MAC over parts, each preceded by its length so that no two lists of parts give the same bytes.
     pub(crate) fn mac(&self, purpose: &str, parts: &[&[u8]]) -> Link {
+        self.over(purpose, parts).finalize().into_bytes().into()
+    }
+
+    /// Whether a MAC is the one over these parts; compared in constant time.
+    pub(crate) fn vouches(&self, purpose: &str, parts: &[&[u8]], mac: &[u8]) -> bool {
+        self.over(purpose, parts).verify_slice(mac).is_ok()
+    }
+
+    fn over(&self, purpose: &str, parts: &[&[u8]]) -> Hmac<Sha256> {
         let mut mac = self.0.clone();
         for part in std::iter::once(&purpose.as_bytes()).chain(parts) {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part);
         }
-        mac.finalize().into_bytes().into()
+        mac
     }
 }
 

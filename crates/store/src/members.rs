@@ -155,6 +155,11 @@ pub trait Members: Send + Sync {
     async fn go_live(&self, id: NodeId, applied: Revision) -> Result<Option<Revision>, StoreError>;
     /// Asks for the lease of a life to run on.
     async fn renew(&self, id: NodeId) -> Result<Renewal, StoreError>;
+    /// Tells those who wait for it at once that a life of this process answers by this revision, where there is a way to.
+    /// Whether there is one: then [`Self::report`] is for those who did not hear it, and may say several steps at once.
+    fn signal(&self, _id: NodeId, _applied: Revision) -> bool {
+        false
+    }
     /// Says that a life answers by this revision. Called only once it does.
     async fn report(&self, id: NodeId, applied: Revision) -> Result<(), StoreError>;
     /// Gives a life no further lease.

@@ -13,7 +13,7 @@ use keywright_feed::{Follower, Keeper};
 use keywright_model::id::NodeId;
 use keywright_model::secret::Entropy as _;
 use keywright_server::Gauges;
-use keywright_store::postgres::Timeline;
+use keywright_store::postgres::{Signals, Timeline};
 use keywright_store::{Members, NewMember, Store};
 use keywright_verifier::{Lease, Options, Verifier};
 use zeroize::Zeroizing;
@@ -41,6 +41,7 @@ pub(super) struct Node {
     follower: Follower,
     keeper: Option<Keeper>,
     timeline: Option<Timeline>,
+    signals: Option<Signals>,
     barrier: tokio::task::JoinHandle<()>,
     pub(super) retention: Duration,
 }
@@ -53,7 +54,7 @@ impl Node {
         vault: Arc<Vault>,
         address: SocketAddr,
     ) -> anyhow::Result<Self> {
-        let Started { store, members, lease, timeline, shares: _ } = started;
+        let Started { store, members, lease, timeline, signals, shares: _ } = started;
         let index = index(&vault, lease.is_some())?;
         let verifier =
             Arc::new(if limiter::is_set(settings) || lease.is_some() { index.share_limits() } else { index });
@@ -74,7 +75,7 @@ impl Node {
         });
         let barrier = tokio::spawn(barrier.run());
         let retention = settings.duration(&FEED_RETENTION);
-        let node = Self { control, verifier, store, follower, keeper, timeline, barrier, retention };
+        let node = Self { control, verifier, store, follower, keeper, timeline, signals, barrier, retention };
         node.first_lease().await;
         Ok(node)
     }
@@ -110,6 +111,7 @@ impl Node {
     pub(super) fn gauges(&self) -> Gauges {
         let Some(keeper) = &self.keeper else { return Box::new(Vec::new) };
         let (figures, verifier) = (keeper.figures(), Arc::clone(&self.verifier));
+        let signals = self.signals.clone();
         Box::new(move || {
             let margin_ns = verifier.lease().until_ns().saturating_sub(boot_ns());
             vec![
@@ -124,6 +126,11 @@ impl Node {
                     "lease_joins_total",
                     "Lives begun: more than one are re-joins",
                     figures.joins.load(Ordering::Relaxed),
+                ),
+                (
+                    "signals_total",
+                    "Signals of other nodes that were taken: of their commits, and of what they apply",
+                    signals.as_ref().map_or(0, Signals::taken),
                 ),
                 ("feed_lag", "Revisions that are there and not applied", figures.lag.load(Ordering::Relaxed)),
             ]

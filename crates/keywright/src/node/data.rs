@@ -1,5 +1,6 @@
 //! Opening durable state: its installation, its keyring, its master key; and making a new one.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -116,10 +117,13 @@ impl Data {
         self.door.verify_audit(audit_key, progress).await
     }
 
-    /// Starts the store; the rest stays usable.
-    pub(super) async fn start(self) -> anyhow::Result<(Started, Arc<Vault>, Installation)> {
+    /// Starts the store; the rest stays usable. A node takes `signals` of others at an address.
+    pub(super) async fn start(
+        self,
+        signals: Option<SocketAddr>,
+    ) -> anyhow::Result<(Started, Arc<Vault>, Installation)> {
         let audit_key = AuditKey::new(&self.vault.audit_key());
-        let started = self.door.start(audit_key).await?;
+        let started = self.door.start(audit_key, signals).await?;
         Ok((started, self.vault, self.installation))
     }
 }

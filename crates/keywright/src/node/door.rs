@@ -1,11 +1,15 @@
 //! The door to durable state, whichever it is: a data directory of this process's own, or a database that many share.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use keywright_control::bootstrap::FirstStart;
 use keywright_store::audit::{AuditKey, AuditReport, Progress};
-use keywright_store::postgres::{self, Failover, Follow, PostgresDatabase, PostgresShares, Timeline};
+use keywright_store::postgres::{
+    self, Failover, Follow, PostgresDatabase, PostgresShares, Signals, Timeline,
+};
 use keywright_store::sqlite::{SqliteFile, SqliteMembers};
 use keywright_store::{Installation, Members, Store, WrappedKey};
 
@@ -32,6 +36,8 @@ pub(super) struct Started {
     pub(super) lease: Option<Arc<dyn Members>>,
     /// The history of the database that this process is part of.
     pub(super) timeline: Option<Timeline>,
+    /// What nodes tell each other directly; `None` where there is one, or this one is deaf.
+    pub(super) signals: Option<Signals>,
     /// How limits are divided among nodes; `None` where there is one.
     pub(super) shares: Option<PostgresShares>,
 }
@@ -100,34 +106,47 @@ impl Door {
         match self {
             Self::Sqlite(file) => Ok(file.start(key, entropy())?.audit_verify().await?),
             Self::Postgres(database) => {
-                let store = database.start(key, entropy(), Follow::Notify).await?;
+                let store = database.start(key, entropy(), Follow::Notify, None).await?;
                 Ok(store.audit_verify_with(progress).await?)
             }
         }
     }
 
-    /// Starts to write and to read.
-    pub(super) async fn start(self, key: AuditKey) -> anyhow::Result<Started> {
+    /// Starts to write and to read. With `signals` nodes tell each other directly what they have written and applied.
+    pub(super) async fn start(self, key: AuditKey, signals: Option<SocketAddr>) -> anyhow::Result<Started> {
         match self {
             Self::Sqlite(file) => {
                 let store = file.start(key, entropy())?;
                 let members = Arc::new(SqliteMembers::of(Arc::clone(&store)).await?);
-                Ok(Started { store, members, lease: None, timeline: None, shares: None })
+                Ok(Started { store, members, lease: None, timeline: None, signals: None, shares: None })
             }
             Self::Postgres(database) => {
-                let (members, lease) = (database.listening_members(), database.members());
+                let signals = match signals {
+                    Some(address) => Some(hear(address, key.clone()).await?),
+                    None => None,
+                };
+                let (members, lease) =
+                    (database.listening_members(signals.clone()), database.members(signals.clone()));
                 let (timeline, shares) = (Some(database.timeline()), Some(database.shares(fresh_id())));
-                let store = database.start(key, entropy(), Follow::Notify).await?;
+                let store = database.start(key, entropy(), Follow::Notify, signals.clone()).await?;
                 Ok(Started {
                     store,
                     members: Arc::new(members),
                     lease: Some(Arc::new(lease)),
                     timeline,
+                    signals,
                     shares,
                 })
             }
         }
     }
+}
+
+async fn hear(address: SocketAddr, key: AuditKey) -> anyhow::Result<Signals> {
+    let bound = Signals::bind(address, key).await;
+    bound.with_context(|| {
+        format!("signals cannot be taken at {address}: --signals names another address, or `off`")
+    })
 }
 
 /// What takes over for the database, as the operator says.

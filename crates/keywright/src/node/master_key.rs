@@ -35,7 +35,7 @@ async fn export(session: &Session, recipient: &str, out: Option<&Path>) -> anyho
         None => session.output.say(armored.trim_end()),
     }
     // Only what is out counts as exported.
-    let (started, _, _) = data.start().await?;
+    let (started, _, _) = data.start(None).await?;
     started.store.reconfigure(InstallationChange::MasterExported(now())).await?;
     session.output.note(&format!("exported the master key {fingerprint}; keep it, and the identity that opens it, apart from the server"));
     Ok(Outcome::Done)
@@ -68,7 +68,7 @@ async fn rotate(session: &Session, out: Option<&Path>) -> anyhow::Result<Outcome
             "the master key comes from {place}, which this command cannot change: say --out FILE, and put what it writes there"
         ),
     }
-    let (started, vault, _) = data.start().await?;
+    let (started, vault, _) = data.start(None).await?;
     refuse_beside_nodes(&started).await?;
     let store = started.store;
     let keyring = vault.rewrap(&new);

@@ -44,7 +44,7 @@ pub(super) fn is_silent(member: &Member) -> bool {
 }
 
 async fn list(session: &Session, database: &PostgresDatabase) -> anyhow::Result<Outcome> {
-    let (members, head) = (database.members().members().await?, database.head().await?);
+    let (members, head) = (database.members(None).members().await?, database.head().await?);
     let output = session.output;
     if output.json {
         output.say_json(&json!({
@@ -121,7 +121,7 @@ async fn forget(
         }
         return Ok(Outcome::No);
     }
-    if database.members().bury(id).await? {
+    if database.members(None).bury(id).await? {
         output.note(&format!("{id} is gone: no write waits for it"));
         return Ok(Outcome::Done);
     }

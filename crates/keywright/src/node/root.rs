@@ -15,7 +15,7 @@ const PREFIX: &str = "kwroot";
 /// Makes another root key, or lets there be none.
 pub(crate) async fn root(session: &Session, command: &RootCommand) -> anyhow::Result<Outcome> {
     let output = session.output;
-    let (started, vault, _) = Data::open(&session.settings).await?.start().await?;
+    let (started, vault, _) = Data::open(&session.settings).await?.start(None).await?;
     let store = started.store;
     match command {
         RootCommand::Rotate => {

@@ -21,7 +21,8 @@ use super::{door, limiter, logs, tasks};
 use crate::ambient::{SystemClock, SystemEntropy};
 use crate::commands::{Outcome, Session};
 use crate::settings::{
-    DIALECT, GATEWAY_PEERS, LISTEN, PLAINTEXT_OK, Settings, TLS_CERT, TLS_KEY, TRUSTED_PROXIES, dialect,
+    DIALECT, GATEWAY_PEERS, LISTEN, PLAINTEXT_OK, SIGNALS, Settings, TLS_CERT, TLS_KEY, TRUSTED_PROXIES,
+    dialect,
 };
 
 /// A dialect with a listener of its own.
@@ -47,7 +48,8 @@ pub(crate) async fn serve(session: &Session) -> anyhow::Result<Outcome> {
     let data = Data::open_or_make(settings, door).await?;
     tell_start(session, &data);
     let shutdown = shutdown_signal()?;
-    let (mut started, vault, installation) = data.start().await?;
+    let signals = signals(settings, bound.main.address())?;
+    let (mut started, vault, installation) = data.start(signals).await?;
     let shares = started.shares.take();
     let is_cluster = started.lease.is_some();
     let parts = Node::start(settings, started, vault, bound.main.address()).await?;
@@ -71,6 +73,15 @@ pub(crate) async fn serve(session: &Session) -> anyhow::Result<Outcome> {
     tell_listening(session, &bound);
     run(bound, state, parts, shutdown).await?;
     Ok(Outcome::Done)
+}
+
+/// Where signals of other nodes are taken, if they are.
+fn signals(settings: &Settings, listen: SocketAddr) -> anyhow::Result<Option<SocketAddr>> {
+    match settings.text(&SIGNALS) {
+        None => Ok(Some(SocketAddr::new(listen.ip(), 0))),
+        Some("off") => Ok(None),
+        Some(address) => Ok(Some(address.parse().context("`signals`")?)),
+    }
 }
 
 /// The address that every service has.

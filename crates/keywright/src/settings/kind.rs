@@ -20,6 +20,8 @@ pub(crate) enum Kind {
     Url,
     /// `127.0.0.1:7700`, `[::1]:0`.
     Address,
+    /// `off`, or as an address.
+    Signals,
     /// `500ms`, `2s`, `1h`.
     Duration,
     /// A length of time from 1 ms to 1 s.
@@ -64,7 +66,8 @@ impl Kind {
                 let url = text.starts_with("http://") || text.starts_with("https://");
                 url.then_some(()).ok_or_else(|| "must begin with http:// or https://".to_owned())
             }
-            Self::Address => address(text).map(drop),
+            Self::Signals if text == "off" => Ok(()),
+            Self::Address | Self::Signals => address(text).map(drop),
             Self::Duration => parse_duration(text).map(drop),
             Self::Timeout => timeout(text),
             Self::Limiter => RedisUrl::parse(text).map(drop).map_err(|fault| fault.to_string()),
@@ -208,6 +211,8 @@ mod tests {
         for (kind, good, bad) in [
             (Kind::Url, "https://x", "x:7700"),
             (Kind::Address, "[::1]:0", "127.0.0.1"),
+            (Kind::Signals, "10.0.0.5:7701", "on"),
+            (Kind::Signals, "off", "10.0.0.5"),
             (Kind::Duration, "500ms", "500"),
             (Kind::Flag, "true", "yes"),
             (Kind::Choice(&["text", "json"]), "json", "jsn"),

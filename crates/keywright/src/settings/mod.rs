@@ -96,6 +96,8 @@ settings! {
         "The certificate's private key, in PEM.";
     PLAINTEXT_OK = "plaintext-ok" Kind::Flag, Some("false"), false, Listen, "BOOL",
         "Listen without TLS on an address that is not loopback: behind a proxy that ends TLS.";
+    SIGNALS = "signals" Kind::Signals, None, false, Serve, "ADDRESS",
+        "Where this node takes other nodes' signals, by UDP, or `off`; port 0 takes a free one. Without it: a free port of the address in `listen`. Signals save time where nodes share PostgreSQL, and nothing rests on them.";
     MAX_STALENESS = "max-staleness" Kind::Duration, Some("60s"), false, Serve, "DURATION",
         "How long a node that cannot reach its store goes on answering verifications, and so how long a write may wait for a node that is lost. With SQLite, which is inside the node, that does not happen.";
     ENFORCE_TIMEOUT = "enforce-timeout" Kind::Duration, Some("3s"), false, Serve, "DURATION",

@@ -24,9 +24,14 @@ impl Cluster {
     }
 
     async fn node(&self, name: &str) -> Server {
+        self.node_with(name, &[]).await
+    }
+
+    async fn node_with(&self, name: &str, more: &[&str]) -> Server {
         let environment =
             [("KEYWRIGHT_DATABASE", self.database.url.as_str()), ("KEYWRIGHT_MASTER_KEY", MASTER_KEY)];
-        let command = self.installation.serve_command(&["--node-name", name], &environment);
+        let arguments = [&["--node-name", name], more].concat();
+        let command = self.installation.serve_command(&arguments, &environment);
         self.installation.start_with(command).await
     }
 }
@@ -65,6 +70,32 @@ async fn a_change_through_one_node_is_in_force_on_the_others_when_it_answers() {
         assert_eq!((revoked.status, revoked.header("keywright-enforced")), (200, "all"));
         assert_eq!(verify(&first, &secret).await["code"], "revoked");
     }
+}
+
+/// How many signals of other nodes a node has taken.
+async fn signals(node: &Server) -> u64 {
+    let metrics = reqwest::get(format!("{}/metrics", node.url)).await.unwrap().text().await.unwrap();
+    let line = metrics.lines().find_map(|line| line.strip_prefix("keywright_signals_total "));
+    line.unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn nodes_signal_each_other_and_enforce_as_well_where_one_is_deaf() {
+    let Some(cluster) = Cluster::new() else { return };
+    let one = cluster.node("a").await;
+    let (two, deaf) = (cluster.node("b").await, cluster.node_with("c", &["--signals", "off"]).await);
+    let root = one.root_key.clone().unwrap();
+    let nodes = [&one, &two, &deaf].map(|node| node.api(&root));
+    for writer in nodes.iter().cycle().take(30) {
+        let (id, secret) = made(writer, json!({"name": "signalled"})).await;
+        let revoked = writer.post(&format!("/v1/keys/{id}/revoke"), json!({})).await;
+        assert_eq!((revoked.status, revoked.header("keywright-enforced")), (200, "all"));
+        for node in &nodes {
+            assert_eq!(verify(node, &secret).await["code"], "revoked");
+        }
+    }
+    let taken = [signals(&one).await, signals(&two).await, signals(&deaf).await];
+    assert!(taken[0] > 0 && taken[1] > 0 && taken[2] == 0, "{taken:?}");
 }
 
 #[tokio::test]

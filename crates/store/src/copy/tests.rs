@@ -111,7 +111,7 @@ async fn copied(source: &SqliteFile, database: &Database) -> Result<Copied, Copy
 
 async fn opened(database: &Database) -> Arc<dyn Store> {
     let database = PostgresDatabase::open(&database.url).await.unwrap();
-    database.start(audit_key(), Arc::new(Counting::default()), Follow::Notify).await.unwrap()
+    database.start(audit_key(), Arc::new(Counting::default()), Follow::Notify, None).await.unwrap()
 }
 
 /// Everything that the trait lets anybody read.

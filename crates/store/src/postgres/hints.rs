@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use keywright_model::change::Batch;
 use keywright_model::revision::Revision;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Notification, Row};
 
 use super::connect::{Connector, Purpose};
 use super::error::Failure;
 use super::link::{Answer, Ask, Link};
+use super::signals::Signals;
 use super::value::count_column;
 use crate::StoreError;
 
@@ -118,18 +119,29 @@ impl Drop for Listener {
 }
 
 impl Listener {
-    pub(super) fn start(connector: Connector, hints: Arc<Hints>, follow: Follow) -> Self {
-        Self { task: tokio::spawn(listen(connector, hints, follow)) }
+    pub(super) fn start(
+        connector: Connector,
+        hints: Arc<Hints>,
+        follow: Follow,
+        signals: Option<&Signals>,
+    ) -> Self {
+        let heard = signals.map_or_else(|| watch::Sender::default().subscribe(), Signals::heard);
+        Self { task: tokio::spawn(listen(connector, hints, follow, heard)) }
     }
 }
 
-async fn listen(connector: Connector, hints: Arc<Hints>, follow: Follow) {
+async fn listen(
+    connector: Connector,
+    hints: Arc<Hints>,
+    follow: Follow,
+    mut heard: watch::Receiver<Revision>,
+) {
     let mut pause = RETRY.0;
     loop {
         let failure = match connector.listen(Purpose::Listen).await {
             Ok((link, notifications)) => {
                 pause = RETRY.0;
-                hear(&link, notifications, &hints, follow).await.err().map(Into::into)
+                hear(&link, notifications, &hints, follow, &mut heard).await.err().map(Into::into)
             }
             Err(error) => Some(error),
         };
@@ -150,6 +162,7 @@ async fn hear(
     mut notifications: mpsc::Receiver<Notification>,
     hints: &Hints,
     follow: Follow,
+    heard: &mut watch::Receiver<Revision>,
 ) -> Result<(), Failure> {
     let every = match follow {
         Follow::Notify => {
@@ -163,6 +176,8 @@ async fn hear(
     loop {
         let notified = tokio::select! {
             _ = beat.tick() => None,
+            // Without signals nobody sends, and the branch is off for good.
+            Ok(()) = heard.changed() => Some(*heard.borrow_and_update()),
             notification = notifications.recv() => match notification {
                 Some(notification) => notification.payload().parse().ok().map(Revision),
                 // The connection is gone.

@@ -2,8 +2,10 @@
 //! may be lost with the server, since they only say what is so.
 //!
 //! A report tells nobody by `NOTIFY`: PostgreSQL lets one notifying transaction commit at a time, its flush and its wait for
-//! a standby included, so that reports would wait for every write and writes for every report. Whoever waits looks.
+//! a standby included, so that reports would wait for every write and writes for every report. Whoever waits hears a signal,
+//! or looks.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use tokio_postgres::Row;
 use super::PostgresDatabase;
 use super::connect::{Connector, Purpose};
 use super::link::{Link, Param};
+use super::signals::Signals;
 use super::value::{Id, column, count, count_column, from_json, id_column, to_json};
 use crate::StoreError;
 use crate::members::{Followed, Member, MemberStatus, Members, NewMember, Renewal, Report};
@@ -32,8 +35,9 @@ const REGISTER: &str = "WITH predecessor AS (UPDATE members SET status = 'gone',
      WHERE name = $2 AND status <> 'gone'), \
      long_gone AS (DELETE FROM members WHERE status IN ('gone', 'joining') \
      AND changed_at < clock_timestamp() - interval '1 day') \
-     INSERT INTO members (id, name, scope, status, lease_ms, address, version) \
-     VALUES ($1, $2, $3, 'joining', $4, $5, $6)";
+     INSERT INTO members (id, name, scope, status, lease_ms, address, version, signals) \
+     VALUES ($1, $2, $3, 'joining', $4, $5, $6, \
+     coalesce($7, host(inet_client_addr()), '127.0.0.1') || ' ' || $8::int)";
 const GO_LIVE: &str = "UPDATE members SET status = 'live', applied = greatest(applied, $2), \
      renewed_at = clock_timestamp(), changed_at = clock_timestamp() WHERE id = $1 AND status = 'joining'";
 const HEAD: &str = "SELECT revision FROM head";
@@ -49,7 +53,7 @@ const BURY: &str = "WITH buried AS (UPDATE members SET status = 'gone', changed_
 const BURY_FENCED: &str = "WITH buried AS (UPDATE members SET status = 'gone', changed_at = clock_timestamp() \
      WHERE id = $1 AND status = 'fenced' RETURNING 1) SELECT pg_notify('keywright_members', '') FROM buried";
 const MEMBERS: &str = "SELECT id, name, scope, status, applied, lease_ms, address, version, \
-     (extract(epoch FROM clock_timestamp() - renewed_at) * 1000)::bigint \
+     (extract(epoch FROM clock_timestamp() - renewed_at) * 1000)::bigint, signals \
      FROM members WHERE status <> 'gone' ORDER BY id";
 
 /// One connection, opened when it is first needed and again when it is lost.
@@ -144,16 +148,19 @@ pub struct PostgresMembers {
     /// That a life is over is true in every history of the data: said also to a server that took over.
     graves: Lane,
     reports: broadcast::Sender<Report>,
+    signals: Option<Signals>,
     listener: Option<JoinHandle<()>>,
 }
 
 impl PostgresMembers {
-    fn new(connector: &Connector) -> Self {
+    fn new(connector: &Connector, signals: Option<Signals>) -> Self {
+        let reports = signals.as_ref().map_or_else(|| broadcast::channel(REPORTS_MAX).0, Signals::reports);
         Self {
             rows: Lane::new(connector, ""),
             reporting: Lane::new(connector, "SET synchronous_commit = off"),
             graves: Lane::new(&connector.of_any_timeline(), ""),
-            reports: broadcast::channel(REPORTS_MAX).0,
+            reports,
+            signals,
             listener: None,
         }
     }
@@ -161,13 +168,13 @@ impl PostgresMembers {
 
 impl PostgresDatabase {
     /// Who verifies, over connections that nobody else uses. For keeping a node's lease, and for looking once.
-    pub fn members(&self) -> PostgresMembers {
-        PostgresMembers::new(&self.connector)
+    pub fn members(&self, signals: Option<Signals>) -> PostgresMembers {
+        PostgresMembers::new(&self.connector, signals)
     }
 
     /// The same, hearing reports in a task of the calling runtime.
-    pub fn listening_members(&self) -> PostgresMembers {
-        let mut members = self.members();
+    pub fn listening_members(&self, signals: Option<Signals>) -> PostgresMembers {
+        let mut members = self.members(signals);
         let listening = listen(self.connector.clone(), members.reports.clone());
         members.listener = Some(tokio::spawn(listening));
         members
@@ -212,6 +219,13 @@ async fn hear(connector: &Connector, reports: &broadcast::Sender<Report>) -> Res
     Err(StoreError::Unavailable("the connection ended".into()))
 }
 
+/// Where a member takes signals, if it does.
+fn ear(row: &Row) -> Result<Option<SocketAddr>, StoreError> {
+    let Some(text) = column::<Option<&str>>(row, 9)? else { return Ok(None) };
+    let (ip, port) = text.split_once(' ').unwrap_or_default();
+    Ok(ip.parse::<IpAddr>().ok().zip(port.parse().ok()).map(SocketAddr::from))
+}
+
 fn member(row: &Row) -> Result<Member, StoreError> {
     let scope: Option<&str> = column(row, 2)?;
     let status: &str = column(row, 3)?;
@@ -240,7 +254,13 @@ impl Members for PostgresMembers {
         let NewMember { id, name, scope, lease_ms, address, version } = member;
         let scope = scope.as_ref().map(to_json).transpose()?;
         let (id, lease_ms) = (Id(id.bits()), count(*lease_ms));
-        let row: [Param<'_>; 6] = [&id, name, &scope, &lease_ms, address, version];
+        // A follower that registers through this node is not one.
+        let signals = self.signals.as_ref().filter(|_| scope.is_none());
+        let ear = signals.and_then(|signals| signals.address().ok());
+        // Of a node that takes them everywhere, the server knows an address.
+        let ip = ear.map(|at| at.ip()).filter(|ip| !ip.is_unspecified()).map(|ip| ip.to_string());
+        let port = ear.map(|at| i32::from(at.port()));
+        let row: [Param<'_>; 8] = [&id, name, &scope, &lease_ms, address, version, &ip, &port];
         self.rows.durable(REGISTER, &row).await.map(|_| ())
     }
 
@@ -271,6 +291,12 @@ impl Members for PostgresMembers {
         })
     }
 
+    fn signal(&self, id: NodeId, applied: Revision) -> bool {
+        let Some(signals) = &self.signals else { return false };
+        signals.applied(id, applied);
+        true
+    }
+
     async fn report(&self, id: NodeId, applied: Revision) -> Result<(), StoreError> {
         self.reporting.query(REPORT, &[&Id(id.bits()), &count(applied.0)]).await.map(|_| ())
     }
@@ -288,7 +314,14 @@ impl Members for PostgresMembers {
     }
 
     async fn members(&self) -> Result<Vec<Member>, StoreError> {
-        self.rows.query(MEMBERS, &[]).await?.iter().map(member).collect()
+        let rows = self.rows.query(MEMBERS, &[]).await?;
+        let members = rows.iter().map(member).collect::<Result<Vec<_>, _>>()?;
+        if let Some(signals) = &self.signals {
+            let ears = rows.iter().map(ear).collect::<Result<Vec<_>, _>>()?;
+            let peers = members.iter().zip(ears).filter_map(|(member, ear)| Some((member.id, ear?)));
+            signals.meet(peers.collect());
+        }
+        Ok(members)
     }
 
     fn reports(&self) -> broadcast::Receiver<Report> {

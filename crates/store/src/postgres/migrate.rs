@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/postgres/0002_members.sql"),
     include_str!("../../migrations/postgres/0003_limit_shares.sql"),
     include_str!("../../migrations/postgres/0004_audit_subjects.sql"),
+    include_str!("../../migrations/postgres/0005_signals.sql"),
 ];
 
 /// Whoever changes the schema or makes the installation holds this, so that of two first starts one waits.

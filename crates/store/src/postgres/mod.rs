@@ -27,6 +27,7 @@ mod open;
 mod readers;
 mod rows;
 mod shares;
+mod signals;
 mod state;
 #[cfg(test)]
 mod tamper_tests;
@@ -58,6 +59,7 @@ pub use self::hints::Follow;
 pub use self::members::PostgresMembers;
 pub use self::open::OpenError;
 pub use self::shares::{LimitShare, LimitShares, LimitUse, PostgresShares};
+pub use self::signals::Signals;
 pub use self::timeline::Timeline;
 
 use self::audit_log::AuditLog;
@@ -172,6 +174,7 @@ impl PostgresDatabase {
         audit_key: AuditKey,
         entropy: Arc<dyn Entropy>,
         follow: Follow,
+        signals: Option<Signals>,
     ) -> Result<Arc<PostgresStore>, OpenError> {
         if self.installation().await?.is_none() {
             return Err(OpenError::State("the database holds no installation yet"));
@@ -180,8 +183,8 @@ impl PostgresDatabase {
         let hints = Arc::new(Hints::new(hints::head(&link).await?));
         let log = AuditLog { key: audit_key.clone(), entropy };
         let notify = follow == Follow::Notify;
-        let writer = Writer::start(connector.clone(), log, Arc::clone(&hints), notify);
-        let listener = Listener::start(connector.clone(), Arc::clone(&hints), follow);
+        let listener = Listener::start(connector.clone(), Arc::clone(&hints), follow, signals.as_ref());
+        let writer = Writer::start(connector.clone(), log, Arc::clone(&hints), notify, signals);
         let readers = Readers::new(connector);
         Ok(Arc::new(PostgresStore { readers, writer, hints, audit_key, _listener: listener }))
     }

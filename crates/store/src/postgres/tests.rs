@@ -36,7 +36,7 @@ impl PostgresBackend {
                 database.initialise(&fixture::installation(), &keyring, &[], &audit_key(), entropy()).await;
             assert_eq!(made.unwrap(), FirstStart::Made);
         }
-        database.start(audit_key(), entropy(), follow).await.unwrap()
+        database.start(audit_key(), entropy(), follow, None).await.unwrap()
     }
 }
 

@@ -78,7 +78,7 @@ mod tests {
         let same = open().await;
         same.check_failover(Failover::Nothing).await.unwrap();
         same.head().await.unwrap();
-        same.members().members().await.unwrap();
+        same.members(None).members().await.unwrap();
         assert!(!same.timeline().is_left(), "a server that goes on is the same history");
         let again = open().await;
         again.check_failover(Failover::SyncStandby).await.unwrap_err();
@@ -89,7 +89,7 @@ mod tests {
         let other = open().await;
         let before = ("1".to_owned(), "00000001".to_owned());
         other.timeline().0.first.set(before).unwrap();
-        assert!(other.members().members().await.is_err(), "what was promoted is not read");
+        assert!(other.members(None).members().await.is_err(), "what was promoted is not read");
         assert!(other.timeline().is_left());
         assert!(matches!(other.check_failover(Failover::SyncStandby).await, Err(OpenError::Failover(_))));
         assert!(matches!(other.check_failover(Failover::Nothing).await, Err(OpenError::OtherTimeline)));

@@ -15,6 +15,7 @@ use super::connect::{Connector, Purpose};
 use super::error::{Failure, lost};
 use super::hints::Hints;
 use super::link::Link;
+use super::signals::Signals;
 use crate::{Commit, CommitError, Committed, StoreError};
 
 /// How many commits share one transaction at most.
@@ -55,9 +56,15 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the task. It ends when the last handle is gone and what was queued is written.
-    pub(super) fn start(connector: Connector, log: AuditLog, hints: Arc<Hints>, notify: bool) -> Self {
+    pub(super) fn start(
+        connector: Connector,
+        log: AuditLog,
+        hints: Arc<Hints>,
+        notify: bool,
+        signals: Option<Signals>,
+    ) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
-        let own = Task { connector, link: None, log, hints, notify };
+        let own = Task { connector, link: None, log, hints, notify, signals };
         tokio::spawn(own.run(queue));
         Self { jobs }
     }
@@ -79,6 +86,7 @@ struct Task {
     log: AuditLog,
     hints: Arc<Hints>,
     notify: bool,
+    signals: Option<Signals>,
 }
 
 /// What a group came to.
@@ -118,7 +126,10 @@ impl Task {
                 Outcome::Spoiled(_, why) => {
                     answer_all(std::mem::take(&mut group), vec![Err(why)], &self.hints);
                 }
-                Outcome::Done(results) => answer_all(std::mem::take(&mut group), results, &self.hints),
+                Outcome::Done(results) => {
+                    self.signal(&results);
+                    answer_all(std::mem::take(&mut group), results, &self.hints);
+                }
                 Outcome::Failed(failure) => self.give_up(std::mem::take(&mut group), failure),
                 Outcome::Unknown(failure) => self.give_up_unknown(std::mem::take(&mut group), failure),
             }
@@ -127,6 +138,15 @@ impl Task {
             {
                 group.push(next);
             }
+        }
+    }
+
+    /// Tells the other nodes of what is durable now.
+    fn signal(&self, results: &[Result<Batch, CommitError>]) {
+        let written = results.iter().flatten().filter(|batch| !batch.changes.is_empty());
+        if let Some((signals, newest)) = self.signals.as_ref().zip(written.map(|batch| batch.revision).max())
+        {
+            signals.committed(newest);
         }
     }
 

@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/sqlite/0002_members.sql"),
     include_str!("../../migrations/sqlite/0003_limit_shares.sql"),
     include_str!("../../migrations/sqlite/0004_audit_subjects.sql"),
+    include_str!("../../migrations/sqlite/0005_signals.sql"),
 ];
 
 /// Marks the file as ours: "KEYW".

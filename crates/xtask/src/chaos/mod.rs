@@ -126,6 +126,7 @@ async fn try_out(arguments: &Arguments, bin: PathBuf, kept: Option<PathBuf>) -> 
         named: arguments.scenario != Scenario::Switchover,
         max_staleness,
         by_proxy: true,
+        some_deaf: true,
         lease: if arguments.control { Lease::Ignored } else { Lease::Tested },
         failover: if arguments.scenario == Scenario::Switchover { "sync_standby" } else { "none" },
     };

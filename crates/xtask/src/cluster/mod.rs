@@ -38,6 +38,8 @@ pub(crate) struct Shape {
     pub(crate) max_staleness: Duration,
     /// Whether the proxies carry the links to the database: they cost, so that what is measured goes without.
     pub(crate) by_proxy: bool,
+    /// Whether every third node takes no signals: what they save is not what is relied on.
+    pub(crate) some_deaf: bool,
     /// Whether the nodes test their lease.
     pub(crate) lease: Lease,
     /// What the operator declares about PostgreSQL's failover.

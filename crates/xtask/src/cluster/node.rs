@@ -43,6 +43,7 @@ pub(crate) struct Node {
     root: String,
     named: bool,
     max_staleness: Duration,
+    deaf: bool,
     lease: Lease,
     failover: &'static str,
     log: PathBuf,
@@ -66,6 +67,7 @@ impl Node {
             root,
             named: shape.named,
             max_staleness: shape.max_staleness,
+            deaf: shape.some_deaf && index % 3 == 2,
             lease: shape.lease,
             failover: shape.failover,
             log: scratch.join(format!("node-{index}.log")),
@@ -118,6 +120,9 @@ impl Node {
         command.args(["--database", &Postgres::url(self.reached)]);
         command.args(["--max-staleness", &format!("{}ms", self.max_staleness.as_millis())]);
         command.args(["--postgres-failover", self.failover]);
+        if self.deaf {
+            command.args(["--signals", "off"]);
+        }
         command.env("KEYWRIGHT_ROOT_KEY", &self.root).env("KEYWRIGHT_MASTER_KEY", MASTER_KEY);
         if self.lease == Lease::Ignored {
             command.env(NO_LEASE_CHECK, "1");

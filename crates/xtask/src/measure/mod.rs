@@ -109,6 +109,7 @@ async fn cluster(bin: &Path, nodes: usize) -> anyhow::Result<Arc<Cluster>> {
         named: true,
         max_staleness: MAX_STALENESS,
         by_proxy: false,
+        some_deaf: false,
         lease: Lease::Tested,
         failover: "none",
     };

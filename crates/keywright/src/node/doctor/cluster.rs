@@ -29,7 +29,7 @@ pub(super) async fn look(settings: &Settings, url: &str, findings: &mut Findings
         }
         Err(error) => return findings.problem("installation", error.to_string()),
     }
-    match (database.members().members().await, database.head().await) {
+    match (database.members(None).members().await, database.head().await) {
         (Ok(members), Ok(head)) => nodes(&members, head, findings),
         (Err(error), _) | (_, Err(error)) => findings.problem("nodes", error.to_string()),
     }

@@ -1,0 +1,1 @@
+-- Nothing to do: one node signals nobody. See postgres/0005_signals.sql.
