@@ -23,6 +23,10 @@
 #[expect(dead_code, reason = "each binary uses its part")]
 mod fixture;
 
+/// The binary's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
