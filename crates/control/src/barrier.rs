@@ -13,6 +13,7 @@ use keywright_model::id::NodeId;
 use keywright_model::revision::Revision;
 use keywright_store::{Member, MemberStatus, Members, StoreError, Touched};
 use tokio::sync::{Notify, broadcast, watch};
+use tokio::time::Instant;
 
 use crate::Clock;
 
@@ -259,7 +260,7 @@ impl Barrier {
     pub async fn run(self) {
         let mut reports = self.0.members.reports();
         let mut open = true;
-        let mut looks = 0;
+        let (mut looks, mut looked) = (0, Instant::now());
         loop {
             let soon = LOOK_SOON.saturating_mul(1 << (looks / LOOKS_ALIKE).min(10)).min(LOOK_WAITING);
             let pause = if self.0.owed().is_empty() && !self.0.is_watched() { LOOK } else { soon };
@@ -277,14 +278,17 @@ impl Barrier {
                         None
                     }
                 },
-                () = tokio::time::sleep(pause) => {
+                // From the last look, so that reports of some, however many, keep nobody else's from being found.
+                () = tokio::time::sleep_until(looked + pause) => {
                     looks += 1;
                     None
                 }
             };
-            match heard {
-                Some((id, applied)) => self.0.note(id, applied),
-                None => self.0.look_and_tend().await,
+            if let Some((id, applied)) = heard {
+                self.0.note(id, applied);
+            } else {
+                self.0.look_and_tend().await;
+                looked = Instant::now();
             }
         }
     }

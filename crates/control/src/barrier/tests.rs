@@ -188,6 +188,27 @@ async fn a_report_that_is_not_heard_costs_a_look_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn however_many_reports_are_heard_one_that_is_not_is_found() {
+    let World { rows, barrier } = world(live(2), true);
+    let begun = Instant::now();
+    let talking = Arc::clone(&rows);
+    let talker = tokio::spawn(async move {
+        for revision in 2.. {
+            talking.report(node(1), Revision(revision)).await.unwrap();
+            tokio::time::sleep(LOOK_SOON / 2).await;
+        }
+    });
+    let quiet = Arc::clone(&rows);
+    tokio::spawn(async move {
+        tokio::time::sleep(SECOND).await;
+        quiet.set(node(2), |row| row.applied = Revision(2));
+    });
+    assert!(barrier.wait_for(Revision(2), &EVERYTHING, 5 * SECOND).await);
+    assert!(begun.elapsed() <= SECOND + LOOK_WAITING + LOOK_WAITING, "{:?}", begun.elapsed());
+    talker.abort();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_report_that_nobody_hears_is_seen_soon_also_when_the_own_index_is_late() {
     let rows = [(node(1), member(1, MemberStatus::Live))].into();
     let rows = Arc::new(Rows {

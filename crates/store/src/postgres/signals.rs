@@ -6,7 +6,7 @@
 //! identifier of its own.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -135,7 +135,13 @@ impl Signals {
     pub(super) fn meet(&self, mut peers: Vec<(NodeId, SocketAddr)>) {
         let own = lock(&self.shared.own).said.map(|(id, _)| id);
         peers.retain(|(id, _)| Some(*id) != own);
-        *lock(&self.shared.peers) = peers.into_iter().map(|(_, at)| at).collect();
+        // A socket that takes both kinds of address sends to both by one.
+        let both = self.address().is_ok_and(|own| own.is_ipv6());
+        let reached = |at: SocketAddr| match at.ip() {
+            IpAddr::V4(ip) if both => SocketAddr::new(ip.to_ipv6_mapped().into(), at.port()),
+            _ => at,
+        };
+        *lock(&self.shared.peers) = peers.into_iter().map(|(_, at)| reached(at)).collect();
     }
 
     /// Hears of commits of other nodes.
@@ -294,6 +300,22 @@ mod tests {
         friend.committed(Revision(5));
         in_time(heard.changed()).await.unwrap();
         assert_eq!(*heard.borrow(), Revision(5));
+    }
+
+    #[tokio::test]
+    async fn a_node_that_listens_everywhere_reaches_one_that_has_an_old_address() {
+        let Ok(everywhere) = Signals::bind("[::]:0".parse().unwrap(), AuditKey::new(&[1; 32])).await else {
+            return;
+        };
+        let old = node(1).await;
+        let mut heard = old.heard();
+        introduced(&everywhere, &[&old]);
+        everywhere.committed(Revision(4));
+        in_time(heard.changed()).await.unwrap();
+        old.applied(life(5), Revision(4));
+        let mut reports = everywhere.reports().subscribe();
+        everywhere.committed(Revision(4));
+        assert_eq!(told(&mut reports).await, (life(5), Revision(4)));
     }
 
     #[tokio::test]
