@@ -272,7 +272,8 @@ impl Barrier {
                 }
                 report = reports.recv(), if open => match report {
                     Ok(report) => report,
-                    Err(broadcast::error::RecvError::Lagged(_)) => None,
+                    // What was missed is found by the next look.
+                    Err(broadcast::error::RecvError::Lagged(_)) => continue,
                     Err(broadcast::error::RecvError::Closed) => {
                         open = false;
                         None
@@ -341,13 +342,15 @@ impl Shared {
     }
 
     fn note(&self, id: NodeId, applied: Revision) {
-        self.view.send_if_modified(|view| {
+        let newer = self.view.send_if_modified(|view| {
             let Some(row) = view.rows.get_mut(&id) else { return false };
             let newer = row.member.applied < applied;
             row.member.applied = row.member.applied.max(applied);
             newer
         });
-        self.settle();
+        if newer {
+            self.settle();
+        }
     }
 
     async fn look_and_tend(&self) {

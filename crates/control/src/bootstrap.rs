@@ -16,6 +16,9 @@ use crate::{Vault, VaultError};
 /// The name of the organization and of the keyspace that a new installation has.
 pub const DEFAULT: &str = "default";
 
+/// What a root key begins with when an operator has not chosen it.
+pub const ROOT_PREFIX: &str = "kwroot";
+
 /// How many characters a root key has at least.
 pub const ROOT_KEY_CHARACTERS_MIN: usize = 32;
 
@@ -41,7 +44,7 @@ pub fn first_start(
 ) -> Result<FirstStart, VaultError> {
     let mut keyring = Vault::create(master, entropy.as_ref());
     let vault = Vault::open(master.clone(), &keyring, Arc::clone(entropy))?;
-    let root_key = root_key.unwrap_or_else(|| Secret::generate("kwroot", entropy.as_ref()));
+    let root_key = root_key.unwrap_or_else(|| Secret::generate(ROOT_PREFIX, entropy.as_ref()));
     let random = || {
         let mut bytes = [0; 16];
         entropy.fill(&mut bytes);

@@ -42,6 +42,8 @@ pub(super) async fn report(
                             reported = Some((id, done));
                             break true;
                         }
+                        // Another life: what the one before has still to say is nobody's business.
+                        changed = life.changed() => break changed.is_ok(),
                         changed = progress.changed() => {
                             if changed.is_err() {
                                 break false;

@@ -122,7 +122,7 @@ impl Door {
             }
             Self::Postgres(database) => {
                 let signals = match signals {
-                    Some(address) => Some(hear(address, key.clone()).await?),
+                    Some(address) => Some(hear(address, key.clone(), &database).await?),
                     None => None,
                 };
                 let (members, lease) =
@@ -142,8 +142,10 @@ impl Door {
     }
 }
 
-async fn hear(address: SocketAddr, key: AuditKey) -> anyhow::Result<Signals> {
-    let bound = Signals::bind(address, key).await;
+async fn hear(address: SocketAddr, key: AuditKey, database: &PostgresDatabase) -> anyhow::Result<Signals> {
+    let installation = database.installation().await?.context("there is no installation yet")?;
+    let history = format!("{:?} {}", database.timeline().text(), installation.incarnation.0);
+    let bound = Signals::bind(address, key, history).await;
     bound.with_context(|| {
         format!("signals cannot be taken at {address}: --signals names another address, or `off`")
     })

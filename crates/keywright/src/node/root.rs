@@ -1,5 +1,6 @@
 //! `keywright root …`: the root key, in the data directory of a server that is stopped, or in the database of a cluster.
 
+use keywright_control::bootstrap::ROOT_PREFIX;
 use keywright_model::secret::Secret;
 use keywright_store::InstallationChange;
 use serde_json::json;
@@ -9,9 +10,6 @@ use crate::cli::data::RootCommand;
 use crate::commands::{Outcome, Session};
 use crate::settings::ROOT_KEY;
 
-/// What root keys begin with.
-const PREFIX: &str = "kwroot";
-
 /// Makes another root key, or lets there be none.
 pub(crate) async fn root(session: &Session, command: &RootCommand) -> anyhow::Result<Outcome> {
     let output = session.output;
@@ -20,7 +18,7 @@ pub(crate) async fn root(session: &Session, command: &RootCommand) -> anyhow::Re
     match command {
         RootCommand::Rotate => {
             let given = session.settings.text(&ROOT_KEY).map(Secret::new);
-            let key = given.clone().unwrap_or_else(|| Secret::generate(PREFIX, entropy().as_ref()));
+            let key = given.clone().unwrap_or_else(|| Secret::generate(ROOT_PREFIX, entropy().as_ref()));
             store.reconfigure(InstallationChange::Root(Some(vault.digest(&key)))).await?;
             if given.is_some() {
                 output.note("the root key is now the one in KEYWRIGHT_ROOT_KEY");

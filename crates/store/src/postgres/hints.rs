@@ -94,6 +94,14 @@ impl Hints {
         }
     }
 
+    /// The head was read: a signal from before a restore may have named a newer revision, which would hide the next ones.
+    fn correct(&self, head: Revision) {
+        let mut seen = self.lock();
+        if !seen.committing {
+            seen.revision = seen.revision.min(head);
+        }
+    }
+
     /// This revision is in the database.
     fn saw(&self, revision: Revision) {
         let mut seen = self.lock();
@@ -184,9 +192,12 @@ async fn hear(
                 None => return Ok(()),
             },
         };
-        match notified {
-            Some(revision) => hints.saw(revision),
-            None => hints.saw(head(link).await?),
+        if let Some(revision) = notified {
+            hints.saw(revision);
+        } else {
+            let newest = head(link).await?;
+            hints.correct(newest);
+            hints.saw(newest);
         }
     }
 }
@@ -246,6 +257,17 @@ mod tests {
         hints.committed([batch(6)].iter());
         hints.saw(Revision(6));
         assert_eq!(heard(&mut receiver), [6]);
+    }
+
+    #[test]
+    fn a_revision_that_is_not_there_hides_commits_only_until_the_head_is_read() {
+        let hints = Hints::new(Revision(5));
+        let mut receiver = hints.subscribe();
+        hints.saw(Revision(900));
+        assert_eq!(heard(&mut receiver), [0]);
+        hints.correct(Revision(5));
+        hints.saw(Revision(6));
+        assert_eq!(heard(&mut receiver), [0]);
     }
 
     #[test]

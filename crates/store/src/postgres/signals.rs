@@ -4,6 +4,9 @@
 //! stands in a row that is looked at; so a datagram may be lost, repeated or late. It is believed because only who holds the
 //! installation's audit key can make it, and a repeated one says only what is still so: revisions grow, and each life has an
 //! identifier of its own.
+//!
+//! Invariant: what is believed was said in this node's own history of the data. A server whose standby is cut off may show a
+//! commit that the promoted standby has never got: who has applied that has not applied what stands in its place.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -53,6 +56,8 @@ pub struct Signals {
 struct Shared {
     socket: UdpSocket,
     key: AuditKey,
+    /// The history that this node is part of: the timeline, and the life of the data.
+    history: String,
     /// Where the other nodes are, as their rows say.
     peers: Mutex<Vec<SocketAddr>>,
     own: Mutex<Own>,
@@ -80,14 +85,15 @@ impl Drop for Listening {
 }
 
 impl Signals {
-    /// Takes signals at an address; its port may be 0 for any free one.
-    pub async fn bind(address: SocketAddr, key: AuditKey) -> io::Result<Self> {
+    /// Takes signals of one history at an address; its port may be 0 for any free one.
+    pub async fn bind(address: SocketAddr, key: AuditKey, history: String) -> io::Result<Self> {
         let socket = UdpSocket::bind(address).await?;
         // What is sent before that is known is dropped.
         socket.writable().await?;
         let shared = Arc::new(Shared {
             socket,
             key,
+            history,
             peers: Mutex::default(),
             own: Mutex::default(),
             heard: watch::Sender::default(),
@@ -133,8 +139,8 @@ impl Signals {
 
     /// Where the other nodes are from now on.
     pub(super) fn meet(&self, mut peers: Vec<(NodeId, SocketAddr)>) {
-        let own = lock(&self.shared.own).said.map(|(id, _)| id);
-        peers.retain(|(id, _)| Some(*id) != own);
+        let own = (lock(&self.shared.own).said.map(|(id, _)| id), self.address().ok());
+        peers.retain(|(id, at)| Some(*id) != own.0 && Some(*at) != own.1);
         // A socket that takes both kinds of address sends to both by one.
         let both = self.address().is_ok_and(|own| own.is_ipv6());
         let reached = |at: SocketAddr| match at.ip() {
@@ -189,7 +195,9 @@ impl Shared {
                     return;
                 }
                 if own.waiting.len() >= WAITING_MAX {
-                    own.waiting.remove(0);
+                    // One of the same node, where there is one: nobody pushes out the others.
+                    let oldest = own.waiting.iter().position(|(_, who)| *who == from).unwrap_or(0);
+                    own.waiting.remove(oldest);
                 }
                 own.waiting.push((revision, from));
             }
@@ -212,14 +220,15 @@ impl Shared {
             Signal::Applied(id, revision) => (2, id.bits(), revision),
         };
         let mut datagram = [&MAGIC[..], &[kind], &id.to_be_bytes(), &revision.0.to_be_bytes()].concat();
-        let mac = self.key.mac("signal", &[&datagram]);
+        let mac = self.key.mac("signal", &[self.history.as_bytes(), &datagram]);
         datagram.extend(mac);
         datagram
     }
 
     fn read(&self, datagram: &[u8]) -> Option<Signal> {
         let (body, mac) = datagram.split_at_checked(BODY)?;
-        if !self.key.vouches("signal", &[body], mac) {
+        let ours = datagram.len() == BYTES && body.starts_with(MAGIC);
+        if !ours || !self.key.vouches("signal", &[self.history.as_bytes(), body], mac) {
             return None;
         }
         let (head, revision) = body.split_last_chunk()?;
@@ -242,8 +251,12 @@ mod tests {
     use super::*;
 
     async fn node(key: u8) -> Signals {
+        node_of(key, "1").await
+    }
+
+    async fn node_of(key: u8, history: &str) -> Signals {
         let here = ([127, 0, 0, 1], 0).into();
-        Signals::bind(here, AuditKey::new(&[key; 32])).await.unwrap()
+        Signals::bind(here, AuditKey::new(&[key; 32]), history.to_owned()).await.unwrap()
     }
 
     fn introduced(writer: &Signals, others: &[&Signals]) {
@@ -304,7 +317,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_node_that_listens_everywhere_reaches_one_that_has_an_old_address() {
-        let Ok(everywhere) = Signals::bind("[::]:0".parse().unwrap(), AuditKey::new(&[1; 32])).await else {
+        let Ok(everywhere) =
+            Signals::bind("[::]:0".parse().unwrap(), AuditKey::new(&[1; 32]), "1".to_owned()).await
+        else {
             return;
         };
         let old = node(1).await;
@@ -316,6 +331,23 @@ mod tests {
         let mut reports = everywhere.reports().subscribe();
         everywhere.committed(Revision(4));
         assert_eq!(told(&mut reports).await, (life(5), Revision(4)));
+    }
+
+    #[tokio::test]
+    async fn what_was_applied_in_another_history_is_no_report_in_this_one() {
+        let (ours, theirs) = (node_of(1, "7.00000002").await, node_of(1, "7.00000001").await);
+        let mut reports = ours.reports().subscribe();
+        introduced(&ours, &[&theirs]);
+        theirs.applied(life(10), Revision(9));
+        ours.committed(Revision(8));
+        let said = theirs.shared.datagram(Signal::Applied(life(10), Revision(9)));
+        theirs.shared.socket.send_to(&said, ours.address().unwrap()).await.unwrap();
+        let friend = node_of(1, "7.00000002").await;
+        introduced(&ours, &[&friend]);
+        friend.applied(life(11), Revision(8));
+        ours.committed(Revision(8));
+        assert_eq!(told(&mut reports).await, (life(11), Revision(8)));
+        assert_eq!((ours.taken(), theirs.taken()), (1, 0));
     }
 
     #[tokio::test]

@@ -47,6 +47,10 @@ pub(super) fn compare(connection: &Connection, verifier: &mut Verifier<'_>) -> R
         }
         Err(error) => return Err(error),
     };
+    let newest = number("SELECT coalesce(max(seq), 0) FROM audit", &[]);
+    if newest?.is_some_and(|newest| newest < indexed) {
+        verifier.find(None, "audit by subject", "claims entries that are not there yet");
+    }
     let sql = "SELECT seq FROM audit a WHERE seq <= ?1 AND NOT EXISTS (SELECT 1 FROM audit_subjects s WHERE \
                s.org_id = a.org_id AND s.noun = a.subject AND s.number = a.number) LIMIT 1";
     if let Some(seq) = number(sql, &[indexed])? {

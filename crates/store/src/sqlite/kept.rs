@@ -134,6 +134,13 @@ impl Kept {
         facts.forget_reads(touched, true);
     }
 
+    /// The group that was about to be made durable is not: the database is as it was before.
+    pub(super) fn abandon(&self) {
+        let mut facts = self.write();
+        facts.keys_epoch += 1;
+        facts.keys_moving = false;
+    }
+
     /// Takes over what a group has made durable, with what the installation is now if it has changed that.
     pub(super) fn settle<'c>(
         &self,

@@ -207,6 +207,7 @@ async fn without_the_audit_key_nothing_can_be_forged_in_its_place() {
 async fn an_entry_that_would_not_be_shown_to_who_asks_for_its_noun_is_found() {
     let place = "audit by subject";
     check("UPDATE audit_indexed SET seq = 10", place, "leaves out audit row").await;
+    check("UPDATE audit_indexed SET seq = 1000000", place, "not there yet").await;
     check("DELETE FROM audit_indexed", place, "is missing").await;
 
     check("INSERT INTO audit_subjects VALUES (zeroblob(16), 'key_1', 1)", place, "not there").await;

@@ -246,6 +246,7 @@ impl Thread {
             tracing::error!(%error, "rolling back failed");
         }
         self.stale = true;
+        self.tip.kept.abandon();
         let reason = Chained(error).to_string();
         for answer in answers {
             answer.unavailable(&reason).send();
