@@ -25,6 +25,9 @@ pub(crate) use proxy::{Flow, Proxy};
 pub(crate) use rest::{Enforced, Reply, Rest, number_of};
 pub(crate) use scratch::Scratch;
 
+/// What a root key begins with that the server makes by itself, and that it looks for first.
+const ROOT: &str = "kwroot";
+
 /// How a cluster is made.
 #[derive(Clone, Debug)]
 pub(crate) struct Shape {
@@ -58,7 +61,7 @@ impl Cluster {
     /// Starts every node on a database that runs; the first node makes the installation.
     pub(crate) async fn start(shape: &Shape, scratch: Scratch, database: Postgres) -> anyhow::Result<Self> {
         let target = database.address();
-        let root = scratch.fresh_secret("root");
+        let root = scratch.fresh_secret(ROOT);
         let rest = Rest::new(root.clone())?;
         let mut nodes = Vec::new();
         for index in 0..shape.nodes {
