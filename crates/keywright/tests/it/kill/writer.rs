@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use keywright_model::key::SECRETS_MAX;
 use serde_json::{Value, json};
 
 use super::Random;
@@ -278,7 +279,10 @@ impl Held {
             (false, false) => vec![current("get", "allowed"), current("put", "allowed")],
         };
         let old = if self.revoked { "revoked" } else { "superseded" };
-        verdicts.extend(self.old.iter().map(|secret| (secret.as_str(), "get", old)));
+        // A key that was rotated so often has forgotten its first secrets.
+        let forgotten = self.old.len().saturating_sub(SECRETS_MAX - 1);
+        let codes = std::iter::repeat_n("not_found", forgotten).chain(std::iter::repeat(old));
+        verdicts.extend(self.old.iter().zip(codes).map(|(secret, code)| (secret.as_str(), "get", code)));
         verdicts
     }
 }
