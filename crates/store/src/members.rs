@@ -143,6 +143,14 @@ pub enum Renewal {
 /// A verifier has reported how far it has come; `None` says only that something has changed.
 pub type Report = Option<(NodeId, Revision)>;
 
+/// How many reports a slow listener may fall behind before it loses some.
+const REPORTS_MAX: usize = 1_024;
+
+/// Where reports are told to those who listen.
+pub(crate) fn report_channel() -> broadcast::Sender<Report> {
+    broadcast::channel(REPORTS_MAX).0
+}
+
 /// The rows of who verifies. Fences, registrations and renewals are as durable as writes; reports need not be.
 #[async_trait]
 pub trait Members: Send + Sync {

@@ -19,7 +19,7 @@ use keywright_verifier::{Lease, Options, Verifier};
 use zeroize::Zeroizing;
 
 use super::data::entropy;
-use super::door::Started;
+use super::door::{self, Started};
 use super::limiter;
 use crate::ambient::{SystemClock, SystemEntropy, boot_ns, ignores_leases, now};
 use crate::settings::{ENFORCE_TIMEOUT, FEED_RETENTION, MAX_STALENESS, NODE_NAME, Settings};
@@ -29,9 +29,6 @@ const FIRST_LEASE_MAX: Duration = Duration::from_secs(10);
 
 /// A lease that ends in no test.
 const UNENDING: Duration = Duration::from_hours(24);
-
-/// The history of data that nothing takes over from, or only on the same storage.
-const ONE_HISTORY: &str = "1";
 
 /// A node without its wires.
 pub(super) struct Node {
@@ -69,7 +66,7 @@ impl Node {
             barrier: barrier.clone(),
             clock: Arc::new(SystemClock),
             entropy: entropy(),
-            history: timeline.as_ref().and_then(Timeline::text).unwrap_or_else(|| ONE_HISTORY.to_owned()),
+            history: door::history(timeline.as_ref()),
             contact: contact(&verifier),
             settings: ControlSettings { enforce_timeout: settings.duration(&ENFORCE_TIMEOUT) },
         });

@@ -123,7 +123,7 @@ impl Data {
         signals: Option<SocketAddr>,
     ) -> anyhow::Result<(Started, Arc<Vault>, Installation)> {
         let audit_key = AuditKey::new(&self.vault.audit_key());
-        let started = self.door.start(audit_key, signals).await?;
+        let started = self.door.start(audit_key, self.installation.incarnation, signals).await?;
         Ok((started, self.vault, self.installation))
     }
 }

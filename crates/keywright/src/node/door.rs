@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use keywright_control::bootstrap::FirstStart;
+use keywright_model::revision::Incarnation;
 use keywright_store::audit::{AuditKey, AuditReport, Progress};
 use keywright_store::postgres::{
     self, Failover, Follow, PostgresDatabase, PostgresShares, Signals, Timeline,
@@ -17,6 +18,9 @@ use super::assembled::fresh_id;
 use super::data::entropy;
 use super::master;
 use crate::settings::{DATABASE, POSTGRES_FAILOVER, Settings, is_postgres, without_password};
+
+/// The history of data that nothing takes over from, or only on the same storage.
+const ONE_HISTORY: &str = "1";
 
 /// A door that is open, before the key that the audit is chained under is known.
 #[derive(Debug)]
@@ -113,7 +117,12 @@ impl Door {
     }
 
     /// Starts to write and to read. With `signals` nodes tell each other directly what they have written and applied.
-    pub(super) async fn start(self, key: AuditKey, signals: Option<SocketAddr>) -> anyhow::Result<Started> {
+    pub(super) async fn start(
+        self,
+        key: AuditKey,
+        incarnation: Incarnation,
+        signals: Option<SocketAddr>,
+    ) -> anyhow::Result<Started> {
         match self {
             Self::Sqlite(file) => {
                 let store = file.start(key, entropy())?;
@@ -121,19 +130,23 @@ impl Door {
                 Ok(Started { store, members, lease: None, timeline: None, signals: None, shares: None })
             }
             Self::Postgres(database) => {
+                let timeline = database.timeline();
                 let signals = match signals {
-                    Some(address) => Some(hear(address, key.clone(), &database).await?),
+                    Some(address) => {
+                        let history = format!("{} {}", history(Some(&timeline)), incarnation.0);
+                        Some(hear(address, key.clone(), history).await?)
+                    }
                     None => None,
                 };
                 let (members, lease) =
                     (database.listening_members(signals.clone()), database.members(signals.clone()));
-                let (timeline, shares) = (Some(database.timeline()), Some(database.shares(fresh_id())));
+                let shares = Some(database.shares(fresh_id()));
                 let store = database.start(key, entropy(), Follow::Notify, signals.clone()).await?;
                 Ok(Started {
                     store,
                     members: Arc::new(members),
                     lease: Some(Arc::new(lease)),
-                    timeline,
+                    timeline: Some(timeline),
                     signals,
                     shares,
                 })
@@ -142,13 +155,16 @@ impl Door {
     }
 }
 
-async fn hear(address: SocketAddr, key: AuditKey, database: &PostgresDatabase) -> anyhow::Result<Signals> {
-    let installation = database.installation().await?.context("there is no installation yet")?;
-    let history = format!("{:?} {}", database.timeline().text(), installation.incarnation.0);
+async fn hear(address: SocketAddr, key: AuditKey, history: String) -> anyhow::Result<Signals> {
     let bound = Signals::bind(address, key, history).await;
     bound.with_context(|| {
         format!("signals cannot be taken at {address}: --signals names another address, or `off`")
     })
+}
+
+/// The history of the data that a process is part of, as a text to be compared.
+pub(super) fn history(timeline: Option<&Timeline>) -> String {
+    timeline.and_then(Timeline::text).unwrap_or_else(|| ONE_HISTORY.to_owned())
 }
 
 /// What takes over for the database, as the operator says.

@@ -67,7 +67,8 @@ impl Kind {
                 url.then_some(()).ok_or_else(|| "must begin with http:// or https://".to_owned())
             }
             Self::Signals if text == "off" => Ok(()),
-            Self::Address | Self::Signals => address(text).map(drop),
+            Self::Signals => address(text).map(drop).map_err(|rule| format!("{rule}, or `off`")),
+            Self::Address => address(text).map(drop),
             Self::Duration => parse_duration(text).map(drop),
             Self::Timeout => timeout(text),
             Self::Limiter => RedisUrl::parse(text).map(drop).map_err(|fault| fault.to_string()),
@@ -204,6 +205,11 @@ mod tests {
             assert_eq!(Kind::RootKey.check(&"a".repeat(length)).is_ok(), good, "{length}");
         }
         assert!(!Kind::RootKey.check("short-secret").unwrap_err().contains("short-secret"));
+    }
+
+    #[test]
+    fn whoever_misspells_off_is_told_how_it_is_spelled() {
+        assert!(Kind::Signals.check("of").unwrap_err().ends_with("or `off`"));
     }
 
     #[test]

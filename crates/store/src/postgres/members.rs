@@ -22,12 +22,10 @@ use super::link::{Link, Param};
 use super::signals::Signals;
 use super::value::{Id, column, count, count_column, from_json, id_column, to_json};
 use crate::StoreError;
-use crate::members::{Followed, Member, MemberStatus, Members, NewMember, Renewal, Report};
+use crate::members::{Followed, Member, MemberStatus, Members, NewMember, Renewal, Report, report_channel};
 
 /// Where it is heard that something about members but reports has changed.
 const CHANGED: &str = "keywright_members";
-/// How many reports a slow listener may fall behind before it loses some.
-const REPORTS_MAX: usize = 1_024;
 /// How long after a lost connection the next one is tried.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -154,7 +152,7 @@ pub struct PostgresMembers {
 
 impl PostgresMembers {
     fn new(connector: &Connector, signals: Option<Signals>) -> Self {
-        let reports = signals.as_ref().map_or_else(|| broadcast::channel(REPORTS_MAX).0, Signals::reports);
+        let reports = signals.as_ref().map_or_else(report_channel, Signals::reports);
         Self {
             rows: Lane::new(connector, ""),
             reporting: Lane::new(connector, "SET synchronous_commit = off"),

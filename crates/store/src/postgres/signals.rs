@@ -21,7 +21,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
 use crate::audit::AuditKey;
-use crate::members::Report;
+use crate::members::{Report, report_channel};
 
 /// What a datagram begins with.
 const MAGIC: &[u8; 4] = b"KWs1";
@@ -30,8 +30,6 @@ const BODY: usize = 4 + 1 + 16 + 8;
 const BYTES: usize = BODY + 32;
 /// How many who wait for this node are remembered; the oldest is forgotten, and looks.
 const WAITING_MAX: usize = 64;
-/// How many reports a slow listener may fall behind before it loses some.
-const REPORTS_MAX: usize = 1_024;
 
 /// How long nothing is taken after an error.
 const RETRY: Duration = Duration::from_millis(50);
@@ -97,7 +95,7 @@ impl Signals {
             peers: Mutex::default(),
             own: Mutex::default(),
             heard: watch::Sender::default(),
-            reports: broadcast::channel(REPORTS_MAX).0,
+            reports: report_channel(),
             taken: AtomicU64::new(0),
         });
         let task = Arc::new(Listening(tokio::spawn(Arc::clone(&shared).listen())));

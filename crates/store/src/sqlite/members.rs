@@ -17,11 +17,8 @@ use super::SqliteStore;
 use super::bookkeeping::Chore;
 use super::nouns::all;
 use super::value::{column, count, from_json, id, id_column, to_json, uncount};
-use crate::members::{Followed, Member, MemberStatus, Members, NewMember, Renewal, Report};
+use crate::members::{Followed, Member, MemberStatus, Members, NewMember, Renewal, Report, report_channel};
 use crate::{Store as _, StoreError};
-
-/// How many reports a slow listener may fall behind before it loses some.
-const REPORTS_MAX: usize = 1_024;
 
 const NOW: &str = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
 
@@ -114,7 +111,7 @@ impl SqliteMembers {
         let incarnation = store.installation().await?.incarnation;
         let known = store.readers.read(read).await?;
         let rows = known.into_iter().map(|member| (member.id, Row { member, renewed_at: None })).collect();
-        Ok(Self { store, incarnation, rows: Mutex::new(rows), reports: broadcast::channel(REPORTS_MAX).0 })
+        Ok(Self { store, incarnation, rows: Mutex::new(rows), reports: report_channel() })
     }
 
     fn rows(&self) -> MutexGuard<'_, BTreeMap<NodeId, Row>> {
