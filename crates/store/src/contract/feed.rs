@@ -115,10 +115,14 @@ pub async fn a_secret_let_go_since_comes_without_material(store: Arc<dyn Store>)
     write(&store, vec![of_key(key(1, 1, 7))]).await.unwrap();
     let rotated = changed(stored_key(&store, 7).await.unwrap(), |key| key.secrets = vec![secret(70)]);
     write(&store, vec![of_key(rotated)]).await.unwrap();
+    let mut another = key(1, 1, 8);
+    another.secrets = vec![secret(7)];
+    write(&store, vec![of_key(another)]).await.unwrap();
     let feed = store.batches_after(Revision(1), 10).await.unwrap().unwrap();
     let material = |at: usize| match &feed[at].changes[0] {
         Change::KeyChanged(key) => key.secrets[0].material.is_some(),
         _ => panic!("a key was written"),
     };
-    assert_eq!((material(0), material(1)), (false, true));
+    // What another key has taken since is that key's and not the first one's.
+    assert_eq!((material(0), material(1), material(2)), (false, true, true));
 }

@@ -70,15 +70,17 @@ pub(super) fn changes_of(
 
 /// Puts what proves secrets to the keys that came without it. What was let go since stays away.
 fn join_material(connection: &Connection, batches: &mut [Batch]) -> Result<(), StoreError> {
-    let mut known: HashMap<SecretId, Option<Arc<SecretMaterial>>> = HashMap::new();
+    let mut known: HashMap<(KeyId, SecretId), Option<Arc<SecretMaterial>>> = HashMap::new();
     let mut asked: HashSet<KeyId> = HashSet::new();
     for change in batches.iter_mut().flat_map(|batch| &mut batch.changes) {
         let Change::KeyChanged(key) = change else { continue };
+        let key = Arc::make_mut(key);
         if asked.insert(key.id) {
-            known.extend(secrets(connection, key.id)?.into_iter().map(|secret| (secret.id, secret.material)));
+            let secrets = secrets(connection, key.id)?.into_iter();
+            known.extend(secrets.map(|secret| ((key.id, secret.id), secret.material)));
         }
-        for secret in &mut Arc::make_mut(key).secrets {
-            secret.material = known.get(&secret.id).cloned().flatten();
+        for secret in &mut key.secrets {
+            secret.material = known.get(&(key.id, secret.id)).cloned().flatten();
         }
     }
     Ok(())
