@@ -23,7 +23,8 @@ type Moment = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// Stands between the use cases and their store.
 pub struct Watched {
     store: Arc<dyn Store>,
-    asked: Mutex<Vec<String>>,
+    /// `None` until somebody looks: most tests do not, and benchmarks must not pay for it.
+    asked: Mutex<Option<Vec<String>>>,
     before_commit: Mutex<Option<Moment>>,
 }
 
@@ -33,9 +34,10 @@ impl Watched {
         Self { store, asked: Mutex::default(), before_commit: Mutex::default() }
     }
 
-    /// What was asked since the last time that somebody looked: the methods, and which kinds of things, without identifiers.
+    /// What was asked since the last time that somebody looked, nothing the first time: the methods, and which kinds of things,
+    /// without identifiers.
     pub fn take_asked(&self) -> Vec<String> {
-        std::mem::take(&mut *self.asked.lock().unwrap_or_else(PoisonError::into_inner))
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).replace(Vec::new()).unwrap_or_default()
     }
 
     /// Does something when the next commit was decided on and not yet made.
@@ -43,8 +45,10 @@ impl Watched {
         *self.before_commit.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::pin(moment));
     }
 
-    fn note(&self, asked: impl Into<String>) -> &dyn Store {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(asked.into());
+    fn note<S: Into<String>>(&self, asked: impl FnOnce() -> S) -> &dyn Store {
+        if let Some(noted) = self.asked.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            noted.push(asked().into());
+        }
         self.store.as_ref()
     }
 }
@@ -78,49 +82,49 @@ const fn by(lookup: &Lookup) -> &'static str {
 #[async_trait]
 impl Store for Watched {
     async fn installation(&self) -> Result<Installation, StoreError> {
-        self.note("installation").installation().await
+        self.note(|| "installation").installation().await
     }
 
     async fn nouns(&self, refs: &[NounRef]) -> Result<Vec<Option<Noun>>, StoreError> {
-        let kinds: Vec<_> = refs.iter().map(kind).collect();
-        self.note(format!("nouns {kinds:?}")).nouns(refs).await
+        let kinds = || refs.iter().map(kind).collect::<Vec<_>>();
+        self.note(|| format!("nouns {:?}", kinds())).nouns(refs).await
     }
 
     async fn find(&self, lookups: &[Lookup]) -> Result<Vec<Option<Noun>>, StoreError> {
-        let kinds: Vec<_> = lookups.iter().map(by).collect();
-        self.note(format!("find {kinds:?}")).find(lookups).await
+        let kinds = || lookups.iter().map(by).collect::<Vec<_>>();
+        self.note(|| format!("find {:?}", kinds())).find(lookups).await
     }
 
     async fn keys_page(&self, query: &KeyQuery) -> Result<Page<keywright_model::key::Key>, StoreError> {
-        self.note("keys_page").keys_page(query).await
+        self.note(|| "keys_page").keys_page(query).await
     }
 
     async fn keys_count(&self, query: &KeyQuery) -> Result<u64, StoreError> {
-        self.note("keys_count").keys_count(query).await
+        self.note(|| "keys_count").keys_count(query).await
     }
 
     async fn nouns_page(&self, query: &NounQuery) -> Result<Page<Noun>, StoreError> {
-        self.note("nouns_page").nouns_page(query).await
+        self.note(|| "nouns_page").nouns_page(query).await
     }
 
     async fn last_used(&self, keys: &[KeyId]) -> Result<Vec<LastUsed>, StoreError> {
-        self.note(format!("last_used {}", keys.len())).last_used(keys).await
+        self.note(|| format!("last_used {}", keys.len())).last_used(keys).await
     }
 
     async fn key_and_uses(&self, key: KeyId) -> Result<Option<(Key, LastUsed)>, StoreError> {
-        self.note("key and uses").key_and_uses(key).await
+        self.note(|| "key and uses").key_and_uses(key).await
     }
 
     async fn audit_page(&self, query: &AuditQuery) -> Result<Page<AuditEntry>, StoreError> {
-        self.note("audit_page").audit_page(query).await
+        self.note(|| "audit_page").audit_page(query).await
     }
 
     async fn audit_verify(&self) -> Result<AuditReport, StoreError> {
-        self.note("audit_verify").audit_verify().await
+        self.note(|| "audit_verify").audit_verify().await
     }
 
     async fn commit(&self, commit: Commit) -> Result<Committed, CommitError> {
-        let store = self.note("commit");
+        let store = self.note(|| "commit");
         let moment = self.before_commit.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(moment) = moment {
             moment.await;
@@ -133,15 +137,15 @@ impl Store for Watched {
         scope: &[u8; 32],
         now: Timestamp,
     ) -> Result<Option<IdempotentAnswer>, StoreError> {
-        self.note("idempotent_answer").idempotent_answer(scope, now).await
+        self.note(|| "idempotent_answer").idempotent_answer(scope, now).await
     }
 
     async fn head(&self) -> Result<Revision, StoreError> {
-        self.note("head").head().await
+        self.note(|| "head").head().await
     }
 
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        self.note("snapshot").snapshot().await
+        self.note(|| "snapshot").snapshot().await
     }
 
     async fn batches_after(
@@ -149,7 +153,7 @@ impl Store for Watched {
         revision: Revision,
         limit: usize,
     ) -> Result<Option<Vec<Batch>>, StoreError> {
-        self.note("batches_after").batches_after(revision, limit).await
+        self.note(|| "batches_after").batches_after(revision, limit).await
     }
 
     fn committed(&self) -> broadcast::Receiver<Option<Arc<Batch>>> {
@@ -163,7 +167,7 @@ impl Store for Watched {
         units: u64,
         max: u64,
     ) -> Result<QuotaBlock, StoreError> {
-        self.note("reserve_quota").reserve_quota(subject, period_start, units, max).await
+        self.note(|| "reserve_quota").reserve_quota(subject, period_start, units, max).await
     }
 
     async fn return_quota(
@@ -172,22 +176,22 @@ impl Store for Watched {
         period_start: Timestamp,
         units: u64,
     ) -> Result<(), StoreError> {
-        self.note("return_quota").return_quota(subject, period_start, units).await
+        self.note(|| "return_quota").return_quota(subject, period_start, units).await
     }
 
     async fn record_uses(&self, uses: &[Use]) -> Result<(), StoreError> {
-        self.note("record_uses").record_uses(uses).await
+        self.note(|| "record_uses").record_uses(uses).await
     }
 
     async fn keyring(&self) -> Result<Vec<WrappedKey>, StoreError> {
-        self.note("keyring").keyring().await
+        self.note(|| "keyring").keyring().await
     }
 
     async fn reconfigure(&self, change: InstallationChange) -> Result<(), StoreError> {
-        self.note("reconfigure").reconfigure(change).await
+        self.note(|| "reconfigure").reconfigure(change).await
     }
 
     async fn sweep(&self, now: Timestamp, feed_before: Timestamp) -> Result<(), StoreError> {
-        self.note("sweep").sweep(now, feed_before).await
+        self.note(|| "sweep").sweep(now, feed_before).await
     }
 }

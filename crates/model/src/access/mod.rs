@@ -176,6 +176,12 @@ impl Access {
 }
 
 impl Parts {
+    /// Whether both have the same lists: then they mean the same, however complex that is.
+    fn are(&self, other: &Self) -> bool {
+        (&self.own, &self.roles, &self.scope, &self.owner_roles)
+            == (&other.own, &other.roles, &other.scope, &other.owner_roles)
+    }
+
     fn compile(&self) -> CompiledParts {
         CompiledParts {
             own: self.own.as_deref().map(CompiledGrants::new),
@@ -188,6 +194,9 @@ impl Parts {
 
 /// What changes when `old` becomes `new`: exact, and empty when both mean the same (`api.md` §3, `dry_run`).
 pub fn difference(old: &Access, new: &Access) -> Result<AccessChange, TooComplex> {
+    if old.0.are(&new.0) {
+        return Ok(AccessChange::default());
+    }
     Ok(AccessChange {
         gained: render::regions(walk::solve(&[old, new], |allowed| allowed == 0b10)?)?,
         lost: render::regions(walk::solve(&[old, new], |allowed| allowed == 0b01)?)?,
@@ -202,5 +211,9 @@ pub fn covers(ceiling: &Access, of: &Access) -> Result<bool, TooComplex> {
 /// What `new` gives that neither `old` gave nor `ceiling` does: empty when the write is allowed (`api.md` §2: a caller
 /// may change a key only if the access *gained* lies within its `grantable`).
 pub fn gained_beyond(old: &Access, new: &Access, ceiling: &Access) -> Result<Vec<AccessRegion>, TooComplex> {
+    // Most writes change something else.
+    if old.0.are(&new.0) {
+        return Ok(Vec::new());
+    }
     render::regions(walk::solve(&[old, new, ceiling], |allowed| allowed == 0b010)?)
 }
