@@ -1,6 +1,7 @@
 //! The audit as clients see it: each entry with its noun in the form that every other answer has.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use keywright_model::change::NounRef;
 use keywright_model::id::{KeyId, KeyspaceId, PlanId, PrincipalId, RoleId};
@@ -59,7 +60,7 @@ fn kept_noun(entry: &mut AuditEntry) -> Option<Noun> {
     let kept = entry.after.take()?;
     let is_of = |prefix: &str| entry.subject.starts_with(prefix);
     let read = if is_of(KeyId::PREFIX) {
-        read::<Box<Key>>(kept).map(Noun::Key)
+        read::<Arc<Key>>(kept).map(Noun::Key)
     } else if is_of(PrincipalId::PREFIX) {
         read::<Principal>(kept).map(Noun::Principal)
     } else if is_of(RoleId::PREFIX) {

@@ -234,7 +234,7 @@ impl Control {
 
     async fn caller_of(
         &self,
-        key: Key,
+        key: Arc<Key>,
         secret: SecretId,
         org: Option<&str>,
         origin: Origin,
@@ -263,7 +263,7 @@ impl Control {
                 named.ok_or(Error::NotFound("organization"))?.id
             }
         };
-        Ok(Caller { who: Who::Key { key: Arc::new(key), secret, admin, grantable }, org, origin, expect })
+        Ok(Caller { who: Who::Key { key, secret, admin, grantable }, org, origin, expect })
     }
 
     /// Why a management key may not call now, from here.

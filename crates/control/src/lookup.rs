@@ -1,6 +1,7 @@
 //! Reading single nouns, and the names that views show.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use keywright_model::admin::{AdminAction, Reach};
 use keywright_model::change::NounRef;
@@ -22,11 +23,11 @@ impl Control {
         Ok(self.store.find(&[lookup]).await?.pop().flatten())
     }
 
-    pub(crate) async fn find_key(&self, lookup: Lookup) -> Result<Option<Key>, Error> {
+    pub(crate) async fn find_key(&self, lookup: Lookup) -> Result<Option<Arc<Key>>, Error> {
         Ok(self.find_one(lookup).await?.and_then(into_key))
     }
 
-    pub(crate) async fn key_by_id(&self, id: KeyId) -> Result<Option<Key>, Error> {
+    pub(crate) async fn key_by_id(&self, id: KeyId) -> Result<Option<Arc<Key>>, Error> {
         Ok(self.noun_by_ref(NounRef::Key(id)).await?.and_then(into_key))
     }
 
@@ -107,9 +108,9 @@ impl Control {
     }
 }
 
-pub(crate) fn into_key(noun: Noun) -> Option<Key> {
+pub(crate) fn into_key(noun: Noun) -> Option<Arc<Key>> {
     match noun {
-        Noun::Key(key) => Some(*key),
+        Noun::Key(key) => Some(key),
         Noun::Org(_) | Noun::Keyspace(_) | Noun::Principal(_) | Noun::Role(_) | Noun::Plan(_) => None,
     }
 }

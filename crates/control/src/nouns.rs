@@ -94,7 +94,7 @@ pub(crate) fn changed(noun: Noun) -> Change {
         Noun::Principal(principal) => Change::PrincipalChanged(Arc::new(principal)),
         Noun::Role(role) => Change::RoleChanged(Arc::new(role)),
         Noun::Plan(plan) => Change::PlanChanged(Arc::new(plan)),
-        Noun::Key(key) => Change::KeyChanged(Arc::from(key)),
+        Noun::Key(key) => Change::KeyChanged(key),
     }
 }
 

@@ -20,6 +20,7 @@ mod value;
 mod writing;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use keywright_model::change::{Batch, Change, NounRef};
@@ -49,7 +50,7 @@ pub enum Noun {
     /// A plan.
     Plan(Plan),
     /// A key, with what proves its secrets.
-    Key(Box<Key>),
+    Key(Arc<Key>),
 }
 
 impl Noun {
@@ -178,7 +179,7 @@ pub struct IdempotentAnswer {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Committed {
     /// The batch with its revision, numbers assigned. Without changes no revision is taken: `revision` is the newest.
-    pub batch: std::sync::Arc<Batch>,
+    pub batch: Arc<Batch>,
 }
 
 /// A key of the keyring as it is stored: wrapped under the master key.
@@ -289,12 +290,12 @@ pub trait Store: Send + Sync {
     /// When these keys were used last, in the order asked for.
     async fn last_used(&self, keys: &[KeyId]) -> Result<Vec<LastUsed>, StoreError>;
     /// A key, and when it was used last. In one snapshot where that saves a round trip.
-    async fn key_and_uses(&self, key: KeyId) -> Result<Option<(Key, LastUsed)>, StoreError> {
+    async fn key_and_uses(&self, key: KeyId) -> Result<Option<(Arc<Key>, LastUsed)>, StoreError> {
         let Some(Noun::Key(found)) = self.nouns(&[NounRef::Key(key)]).await?.pop().flatten() else {
             return Ok(None);
         };
         let uses = self.last_used(&[key]).await?.pop().unwrap_or_default();
-        Ok(Some((*found, uses)))
+        Ok(Some((found, uses)))
     }
     /// A page of an organization's audit, newest first.
     async fn audit_page(&self, query: &AuditQuery) -> Result<Page<audit::AuditEntry>, StoreError>;
@@ -317,7 +318,7 @@ pub trait Store: Send + Sync {
     -> Result<Option<Vec<Batch>>, StoreError>;
     /// A hint for each commit of this process, in commit order, carrying the batch; `None` says only that there is
     /// something to read. Losing one costs only time.
-    fn committed(&self) -> tokio::sync::broadcast::Receiver<Option<std::sync::Arc<Batch>>>;
+    fn committed(&self) -> tokio::sync::broadcast::Receiver<Option<Arc<Batch>>>;
     /// Takes up to `units` out of a quota's period (named by its start), never beyond `max` in all. Durable on return.
     async fn reserve_quota(
         &self,

@@ -111,7 +111,7 @@ impl Store for Watched {
         self.note(|| format!("last_used {}", keys.len())).last_used(keys).await
     }
 
-    async fn key_and_uses(&self, key: KeyId) -> Result<Option<(Key, LastUsed)>, StoreError> {
+    async fn key_and_uses(&self, key: KeyId) -> Result<Option<(Arc<Key>, LastUsed)>, StoreError> {
         self.note(|| "key and uses").key_and_uses(key).await
     }
 

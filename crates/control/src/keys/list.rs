@@ -68,7 +68,7 @@ impl Control {
     /// One key.
     pub async fn key(&self, caller: &Caller, key: &KeyRef) -> Result<KeyRecord, Error> {
         let loaded = self.load_for(caller, key, AdminAction::KeysRead).await?;
-        self.record(caller, Arc::new(loaded.key), &loaded.last_used).await
+        self.record(caller, loaded.key, &loaded.last_used).await
     }
 
     /// The key that a secret belongs to, in the caller's organization: found a leaked one.

@@ -79,7 +79,7 @@ pub type KeyRule<'a> = &'a (dyn Fn(&Key) -> Result<(), Error> + Sync);
 /// A key with all that its rights rest on.
 #[derive(Clone, Debug)]
 pub(crate) struct LoadedKey {
-    pub(crate) key: Key,
+    pub(crate) key: Arc<Key>,
     pub(crate) around: Surroundings,
     /// The names of its organization and its keyspace.
     pub(crate) home: Names,
@@ -88,12 +88,16 @@ pub(crate) struct LoadedKey {
 
 impl Control {
     /// Finds a key that exists for the caller. Deleted ones do not.
-    pub(crate) async fn find_for(&self, caller: &Caller, key: &KeyRef) -> Result<Key, Error> {
+    pub(crate) async fn find_for(&self, caller: &Caller, key: &KeyRef) -> Result<Arc<Key>, Error> {
         Ok(self.find_with_uses(caller, key).await?.0)
     }
 
     /// [`Self::find_for`], with when the key was used last where the same question to the store tells that.
-    async fn find_with_uses(&self, caller: &Caller, key: &KeyRef) -> Result<(Key, Option<LastUsed>), Error> {
+    async fn find_with_uses(
+        &self,
+        caller: &Caller,
+        key: &KeyRef,
+    ) -> Result<(Arc<Key>, Option<LastUsed>), Error> {
         let by = |lookup| async { Ok::<_, Error>(self.find_key(lookup).await?.map(|key| (key, None))) };
         let by_id = |id| async move {
             let found = self.store.key_and_uses(id).await?;
@@ -134,7 +138,7 @@ impl Control {
         Ok(LoadedKey { key, around, home, last_used })
     }
 
-    pub(crate) async fn surrounded(&self, key: Key) -> Result<LoadedKey, Error> {
+    pub(crate) async fn surrounded(&self, key: Arc<Key>) -> Result<LoadedKey, Error> {
         let (around, home) = self.surroundings_and_home(&key).await?;
         let last_used = self.last_used(key.id).await?;
         Ok(LoadedKey { key, around, home, last_used })
@@ -181,7 +185,7 @@ impl Control {
         });
         let key = match written {
             Some(key) => key,
-            None => Arc::new(self.key_by_id(id).await?.ok_or(Error::NotFound("key"))?),
+            None => self.key_by_id(id).await?.ok_or(Error::NotFound("key"))?,
         };
         if let Some(Shown { names, last_used }) = &outcome.shown {
             let view = key_view(&key, names, last_used, self.clock.now());
@@ -204,7 +208,7 @@ impl Control {
         let names = self.names_of_both(caller, before, &key).await?;
         let plan = if options.dry_run {
             let now = self.clock.now();
-            let view = |key| key_view(key, &names, &before.last_used, now);
+            let view = |key: &Key| key_view(key, &names, &before.last_used, now);
             Plan {
                 changes: field_changes(&view(&before.key), &view(&key)),
                 access: difference(&before.held().access_shown_at(now), &after.access_shown_at(now))?,
@@ -296,7 +300,7 @@ pub(crate) fn push_secret(key: &mut Key, secret: KeySecret, now: Timestamp) -> R
 
 impl LoadedKey {
     /// The key and its surroundings, for the checks of [`crate::rights`].
-    pub(crate) const fn held(&self) -> Held<'_> {
+    pub(crate) fn held(&self) -> Held<'_> {
         Held { key: &self.key, around: &self.around }
     }
 
@@ -307,7 +311,7 @@ impl LoadedKey {
 
     /// A copy of the key, one version on.
     pub(crate) fn next(&self, caller: &Caller, now: Timestamp) -> Key {
-        Key { meta: self.key.meta.changed(now, caller.actor()), ..self.key.clone() }
+        Key { meta: self.key.meta.changed(now, caller.actor()), ..Key::clone(&self.key) }
     }
 
     /// Tests `If-Match` as the keyspace wants it.

@@ -1,6 +1,7 @@
 //! See a recoverable secret again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -101,7 +102,7 @@ impl Control {
         refs: &[NounRef],
     ) -> Result<(BTreeMap<KeyId, Secret>, Decision), Error> {
         // Read anew: another write may have come in between, and with it another secret or other rights.
-        let mut keys: Vec<Key> =
+        let mut keys: Vec<Arc<Key>> =
             self.store.nouns(refs).await?.into_iter().flatten().filter_map(into_key).collect();
         keys.retain(|key| {
             let there = key.org == caller.org && key.deleted_at.is_none() && caller.reaches(key.keyspace);
@@ -110,7 +111,7 @@ impl Control {
         let hands_out_all = hands_out_all(caller);
         // Whoever may hand out everything holds all access of every API key, whatever that rests on.
         let is_free = |key: &Key| hands_out_all && key.spec.rights.kind() == KeyKind::Api;
-        let judged: Vec<&Key> = keys.iter().filter(|key| !is_free(key)).collect();
+        let judged: Vec<&Key> = keys.iter().map(Arc::as_ref).filter(|key| !is_free(key)).collect();
         let read = self.surroundings_of(&judged).await?;
         let (mut secrets, mut rests, mut homes) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         for key in &keys {

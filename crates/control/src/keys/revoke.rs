@@ -1,5 +1,7 @@
 //! End a key, by its keeper or by itself; switch it off and on.
 
+use std::sync::Arc;
+
 use keywright_model::admin::AdminAction;
 use keywright_model::fault::Faults;
 use keywright_model::id::SecretId;
@@ -41,7 +43,7 @@ impl Control {
     ) -> Result<Decision, Error> {
         check_reason(reason)?;
         if before.key.revocation.is_some() {
-            let same = (before.key.clone(), before.around.clone());
+            let same = (Key::clone(&before.key), before.around.clone());
             return self.decided((caller, options), "key.revoke", &before, same).await;
         }
         let now = self.clock.now();
@@ -72,7 +74,7 @@ impl Control {
     }
 
     /// The key of a presented secret that still counts, in whatever state the key is; a deleted one is not shown.
-    async fn key_itself(&self, presented: &Secret) -> Result<(Key, SecretId), Error> {
+    async fn key_itself(&self, presented: &Secret) -> Result<(Arc<Key>, SecretId), Error> {
         let digest = self.vault.digest(presented);
         let key = self.find_key(Lookup::KeyByDigest(digest)).await?;
         let key = key.filter(|key| key.deleted_at.is_none()).ok_or_else(|| unauthenticated(None))?;

@@ -78,7 +78,7 @@ impl Control {
             let page = self.store.keys_page(&query).await?;
             query.after = page.items.last().map(|key| key.id);
             for key in page.items.into_iter().filter(|key| key.revocation.is_none()) {
-                let loaded = self.surrounded(key).await?;
+                let loaded = self.surrounded(key.into()).await?;
                 check(&loaded)?;
                 expect.push(Expect::Version(NounRef::Key(loaded.key.id), loaded.key.meta.version));
             }

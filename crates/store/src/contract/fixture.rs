@@ -238,7 +238,7 @@ pub async fn history(store: &Arc<dyn Store>) {
 pub async fn stored_key(store: &Arc<dyn Store>, n: u128) -> Option<Key> {
     let mut found = store.nouns(&[NounRef::Key(KeyId::from_bits(n))]).await.unwrap();
     match found.pop().flatten() {
-        Some(Noun::Key(key)) => Some(*key),
+        Some(Noun::Key(key)) => Some(Arc::unwrap_or_clone(key)),
         _ => None,
     }
 }

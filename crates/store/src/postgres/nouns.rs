@@ -1,5 +1,7 @@
 //! Reading nouns: what is asked in one call is one exchange and one moment.
 
+use std::sync::Arc;
+
 use keywright_model::change::NounRef;
 use keywright_model::id::{KeyId, SecretId};
 use keywright_model::noun::{Keyspace, Org, Plan, Principal, Role};
@@ -116,7 +118,7 @@ pub(super) fn noun(kind: Kind, answer: Answer) -> Result<Option<Noun>, StoreErro
     let rows = answer.rows();
     if kind == Kind::Key {
         let key = keys_from(&rows)?.pop();
-        return Ok(key.map(|key| Noun::Key(Box::new(key))));
+        return Ok(key.map(|key| Noun::Key(Arc::new(key))));
     }
     rows.first().map(|row| body(kind, row)).transpose()
 }

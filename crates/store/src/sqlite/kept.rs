@@ -173,7 +173,7 @@ impl Kept {
     pub(super) fn nouns(&self, refs: &[NounRef]) -> Option<Vec<Option<Noun>>> {
         let facts = self.read();
         let noun = |noun: &NounRef| match noun {
-            NounRef::Key(key) => facts.key(*key).map(|key| Some(Noun::Key(Box::new((**key).clone())))),
+            NounRef::Key(key) => facts.key(*key).map(|key| Some(Noun::Key(Arc::clone(key)))),
             _ => facts.noun(*noun).ok().map(|change| change.and_then(noun_of)),
         };
         refs.iter().map(noun).collect()
@@ -185,7 +185,7 @@ impl Kept {
         let find = |lookup: &Lookup| {
             if let Lookup::KeyByDigest(digest) = lookup {
                 let caller = facts.caller(digest)?;
-                return Some(Some(Noun::Key(Box::new((**caller).clone()))));
+                return Some(Some(Noun::Key(Arc::clone(caller))));
             }
             let whole = table_of_lookup(lookup).is_some_and(|table| facts.keeps(table));
             whole.then(|| facts.names.get(lookup).and_then(|noun| noun_of(facts.nouns.get(noun)?)))

@@ -313,9 +313,9 @@ impl Store for SqliteStore {
         self.readers.few(rows, read).await
     }
 
-    async fn key_and_uses(&self, key: KeyId) -> Result<Option<(Key, LastUsed)>, StoreError> {
+    async fn key_and_uses(&self, key: KeyId) -> Result<Option<(Arc<Key>, LastUsed)>, StoreError> {
         let asked = match self.kept.key_and_uses(key) {
-            Ok((key, uses)) => return Ok(Some((Arc::unwrap_or_clone(key), uses))),
+            Ok((key, uses)) => return Ok(Some((key, uses))),
             Err(asked) => asked,
         };
         let found = self.readers.few(1, move |connection| nouns::key_and_uses(connection, key)).await?;

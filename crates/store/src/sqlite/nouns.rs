@@ -1,5 +1,7 @@
 //! Reading nouns one at a time, inside whichever transaction the caller has.
 
+use std::sync::Arc;
+
 use keywright_model::change::NounRef;
 use keywright_model::id::{KeyId, KeyspaceId, OrgId, PlanId, PrincipalId, RoleId, SecretId};
 use keywright_model::key::{Key, KeySecret};
@@ -19,7 +21,7 @@ pub(super) fn noun(connection: &Connection, wanted: NounRef) -> Result<Option<No
         NounRef::Principal(_) => body(connection, wanted)?.map(Noun::Principal),
         NounRef::Role(_) => body(connection, wanted)?.map(Noun::Role),
         NounRef::Plan(_) => body(connection, wanted)?.map(Noun::Plan),
-        NounRef::Key(key) => self::key(connection, key)?.map(|key| Noun::Key(Box::new(key))),
+        NounRef::Key(key) => self::key(connection, key)?.map(|key| Noun::Key(Arc::new(key))),
     })
 }
 
@@ -47,7 +49,7 @@ pub(super) fn key(connection: &Connection, wanted: KeyId) -> Result<Option<Key>,
 pub(super) fn key_and_uses(
     connection: &Connection,
     wanted: KeyId,
-) -> Result<Option<(Key, LastUsed)>, StoreError> {
+) -> Result<Option<(Arc<Key>, LastUsed)>, StoreError> {
     let found = first(connection, KEY_BY_ID.as_str(), [id(wanted.bits())], key_from)?;
     let Some(mut key) = found else { return Ok(None) };
     let rows = all(connection, SECRETS_OF_KEY.as_str(), [id(wanted.bits())], |row| {
@@ -55,7 +57,7 @@ pub(super) fn key_and_uses(
     })?;
     let secrets = rows.iter().filter_map(|(secret, used)| Some((secret.id, (*used)?))).collect();
     key.secrets = rows.into_iter().map(|(secret, _)| secret).collect();
-    Ok(Some((key, LastUsed { secrets })))
+    Ok(Some((Arc::new(key), LastUsed { secrets })))
 }
 
 /// A key's secrets, oldest first.

@@ -85,7 +85,7 @@ fn noun_of(change: &Change) -> Noun {
         Change::PrincipalChanged(principal) => Noun::Principal(Arc::unwrap_or_clone(principal)),
         Change::RoleChanged(role) => Noun::Role(Arc::unwrap_or_clone(role)),
         Change::PlanChanged(plan) => Noun::Plan(Arc::unwrap_or_clone(plan)),
-        Change::KeyChanged(key) => Noun::Key(Box::new(Arc::unwrap_or_clone(key))),
+        Change::KeyChanged(key) => Noun::Key(key),
         gone => panic!("{gone:?}"),
     }
 }
