@@ -26,32 +26,53 @@ const SNAPSHOTS_MAX: usize = 4;
 const SNAPSHOT_TURN: Duration = Duration::from_secs(5);
 /// After how many seconds.
 const SNAPSHOT_RETRY_SECONDS: u64 = 5;
+/// How many calls of an organization's followers are under way at once: each waits for what comes next, and then has it in
+/// memory.
+const CALLS_MAX: usize = 256;
+/// After how many seconds the others come back.
+const CALL_RETRY_SECONDS: u64 = 1;
 /// How many writes one answer tells of.
 const WRITES_MAX: usize = 100;
 /// How many nouns one line of a snapshot holds. Each comes of a body of 256 KiB at most, and a follower takes 64 MiB.
 const NOUNS_MAX: usize = 64;
 
-/// The places of snapshots that are being told.
+/// The places of calls that are under way.
 pub(crate) struct Turns {
-    all: Arc<Semaphore>,
-    of_org: Mutex<BTreeMap<OrgId, Arc<Semaphore>>>,
+    snapshots: Arc<Semaphore>,
+    of_org: Mutex<BTreeMap<OrgId, TurnsOfOrg>>,
+}
+
+/// An organization's own.
+#[derive(Clone)]
+struct TurnsOfOrg {
+    snapshots: Arc<Semaphore>,
+    calls: Arc<Semaphore>,
 }
 
 impl Default for Turns {
     fn default() -> Self {
-        Self { all: Arc::new(Semaphore::new(SNAPSHOTS_MAX)), of_org: Mutex::default() }
+        Self { snapshots: Arc::new(Semaphore::new(SNAPSHOTS_MAX)), of_org: Mutex::default() }
     }
 }
 
 impl Turns {
-    /// Waits for a place. Who waits for one of its own organization takes none of the others'.
-    async fn take(&self, org: OrgId) -> Result<Turn, AcquireError> {
-        let own = {
-            let mut of_org = self.of_org.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(of_org.entry(org).or_insert_with(|| Arc::new(Semaphore::new(1))))
-        };
-        let own = own.acquire_owned().await?;
-        Ok((own, Arc::clone(&self.all).acquire_owned().await?))
+    /// Waits for a snapshot's place. Who waits for one of its own organization takes none of the others'.
+    async fn snapshot(&self, org: OrgId) -> Result<Turn, AcquireError> {
+        let own = self.of(org).snapshots.acquire_owned().await?;
+        Ok((own, Arc::clone(&self.snapshots).acquire_owned().await?))
+    }
+
+    /// A call's place, if there is one.
+    fn call(&self, org: OrgId) -> Result<OwnedSemaphorePermit, Error> {
+        let place = self.of(org).calls.try_acquire_owned();
+        place.map_err(|_| Error::Throttled { retry_after_seconds: CALL_RETRY_SECONDS })
+    }
+
+    fn of(&self, org: OrgId) -> TurnsOfOrg {
+        let turns = |max| Arc::new(Semaphore::new(max));
+        let mut of_org = self.of_org.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = of_org.entry(org);
+        own.or_insert_with(|| TurnsOfOrg { snapshots: turns(1), calls: turns(CALLS_MAX) }).clone()
     }
 }
 
@@ -155,7 +176,7 @@ impl Control {
     /// Everything that a follower answers by, at one revision.
     pub async fn feed_snapshot(&self, caller: &Caller, query: &FeedQuery) -> Result<FeedSnapshot, Error> {
         let scope = self.feed_scope(caller, &query.keyspaces).await?;
-        let turn = tokio::time::timeout(SNAPSHOT_TURN, self.snapshots.take(scope.org)).await;
+        let turn = tokio::time::timeout(SNAPSHOT_TURN, self.feed_turns.snapshot(scope.org)).await;
         let Ok(Ok(turn)) = turn else {
             return Err(Error::Throttled { retry_after_seconds: SNAPSHOT_RETRY_SECONDS });
         };
@@ -187,6 +208,7 @@ impl Control {
         wait: Duration,
     ) -> Result<Option<Vec<Line>>, Error> {
         self.feed_scope_left(caller, &query.keyspaces).await?;
+        let _place = self.feed_turns.call(caller.org)?;
         // Invariant: in another history the same revisions are other writes, so nothing goes on from them.
         if !self.is_of(after).await? {
             return Ok(None);

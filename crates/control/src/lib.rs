@@ -93,7 +93,7 @@ pub struct Inner {
     contended: tokio::sync::Mutex<()>,
     argon2: deferred::Workers,
     /// One place for each snapshot that is being told to a follower.
-    snapshots: feed::Turns,
+    feed_turns: feed::Turns,
 }
 
 impl Control {
@@ -116,7 +116,7 @@ impl Control {
             moments: reads::Moments::default(),
             contended: tokio::sync::Mutex::new(()),
             argon2,
-            snapshots: feed::Turns::default(),
+            feed_turns: feed::Turns::default(),
         }))
     }
 
