@@ -47,15 +47,17 @@ impl Ambient for Machine {
     }
 }
 
-struct World {
-    server: Server,
+pub(crate) struct World {
+    pub(crate) server: Server,
     root: Api,
     client: Client,
+    /// The management key that follows.
+    pub(crate) key: String,
     _installation: Installation,
 }
 
 impl World {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let installation = Installation::new();
         let server = installation.start().await;
         let root = server.api(server.root_key.as_ref().unwrap());
@@ -64,15 +66,15 @@ impl World {
         });
         let body = json!({"kind": "management", "name": "f", "admin": admin, "grantable": []});
         let key = text(&root.post("/v1/keys", body).await.expect(201)["secret"]);
-        let client = Client::new(&server.url, Secret::new(key)).unwrap();
-        Self { server, root, client, _installation: installation }
+        let client = Client::new(&server.url, Secret::new(key.clone())).unwrap();
+        Self { server, root, client, key, _installation: installation }
     }
 
-    fn options() -> Options {
+    pub(crate) fn options() -> Options {
         Options::new(Arc::new(Machine(SeededEntropy::new(3))))
     }
 
-    async fn secret(&self, body: serde_json::Value) -> Secret {
+    pub(crate) async fn secret(&self, body: serde_json::Value) -> Secret {
         Secret::new(text(&self.root.post("/v1/keys", body).await.expect(201)["secret"]))
     }
 }

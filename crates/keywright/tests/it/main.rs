@@ -31,6 +31,8 @@ mod operator;
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]
+mod refusing;
+#[cfg(test)]
 mod settings;
 #[cfg(test)]
 mod startup;
