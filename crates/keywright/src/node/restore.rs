@@ -1,5 +1,6 @@
 //! `keywright restore`: a backup as the data directory, in a new life, and nothing that was ended comes back unnoticed.
 
+use keywright_control::leases::LEASE_SECONDS;
 use keywright_model::revision::Incarnation;
 use keywright_model::secret::Entropy as _;
 use keywright_store::sqlite::{
@@ -54,6 +55,7 @@ pub(crate) fn restore(session: &Session, args: &RestoreArgs) -> anyhow::Result<O
         aside: aside.clone(),
         now,
         revivals: if args.revive { Revivals::Accept } else { Revivals::Refuse },
+        lease_ms_max: LEASE_SECONDS.end() * 1_000,
     })?;
     drop(progress);
     let kept = replaces.then_some(aside);
@@ -68,6 +70,10 @@ pub(crate) fn restore(session: &Session, args: &RestoreArgs) -> anyhow::Result<O
         ));
         if let Some(kept) = kept {
             output.note(&format!("what was there is kept as {}", directory.join(kept).display()));
+        } else {
+            output.note(
+                "nothing says which followers held a lease, so for 74 s from its start the server answers changes as pending",
+            );
         }
     }
     tell_master(session, &manifest.master_fingerprint);

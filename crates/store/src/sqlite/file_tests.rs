@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use keywright_model::change::Change;
-use keywright_model::id::{KeyId, SecretId};
+use keywright_model::id::{KeyId, NodeId, SecretId};
 use keywright_model::key::Revocation;
 use keywright_model::noun::Actor;
 use keywright_model::revision::{Incarnation, Revision};
@@ -13,12 +13,12 @@ use tempfile::TempDir;
 
 use super::restore::{Ended, Restore, Revivals, restore, restore_check};
 use super::tests::{SqliteBackend, audit_key};
-use super::{BackupError, DATABASE, LOCK, OpenError, SqliteFile, SqliteReader};
+use super::{BackupError, DATABASE, LOCK, OpenError, SqliteFile, SqliteMembers, SqliteReader};
 use crate::contract::Backend as _;
 use crate::contract::fixture::{
     Counting, at, changed, commit, installation, key, of_key, org, secret, stored_key, world, write,
 };
-use crate::{CommitError, Store, StoreError, Use};
+use crate::{CommitError, MemberStatus, Members as _, NewMember, Store, StoreError, Use};
 
 #[test]
 fn a_second_server_on_a_directory_is_refused_until_the_first_has_gone() {
@@ -131,6 +131,7 @@ fn wanted(backend: &SqliteBackend, copy: &TempDir, revivals: Revivals) -> Restor
         aside: "keywright.db.aside".to_owned(),
         now: at(10),
         revivals,
+        lease_ms_max: 60_000,
     }
 }
 
@@ -171,6 +172,39 @@ async fn a_restore_into_an_empty_directory_revives_nothing() {
     restore(&into).unwrap();
     let file = SqliteFile::open(&into.directory).unwrap();
     assert_eq!(file.installation().unwrap().unwrap().incarnation, Incarnation(77));
+}
+
+/// Whoever may hold a lease of a database: the life, how far it has come, and how long the lease is.
+async fn leases(directory: &Path) -> Vec<(u128, MemberStatus, Revision, u64)> {
+    let file = SqliteFile::open(directory).unwrap();
+    let store = file.start(audit_key(), Arc::new(Counting::default())).unwrap();
+    let known = SqliteMembers::of(store).await.unwrap().members().await.unwrap();
+    known.iter().map(|one| (one.id.bits(), one.status, one.applied, one.lease_ms)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_database_waits_for_the_leases_that_were_given_since_the_backup() {
+    let (backend, copy) = outdated().await;
+    let members = SqliteMembers::of(backend.start()).await.unwrap();
+    for number in 1..=3 {
+        let (id, scope) = (NodeId::from_bits(number), None);
+        let (address, version) = (String::new(), String::new());
+        let life = NewMember { id, name: None, scope, lease_ms: 5_000, address, version };
+        members.register(&life).await.unwrap();
+    }
+    members.go_live(NodeId::from_bits(1), Revision(3)).await.unwrap();
+    members.go_live(NodeId::from_bits(2), Revision(3)).await.unwrap();
+    members.bury(NodeId::from_bits(2)).await.unwrap();
+    drop(members);
+    restore(&wanted(&backend, &copy, Revivals::Accept)).unwrap();
+    // No revision of the other life counts as applied, and no lease is given to it any more.
+    let carried = (1, MemberStatus::Fenced, Revision(0), 5_000);
+    assert_eq!(leases(backend.0.path()).await, [carried]);
+    // Where nobody can say who holds one, somebody may.
+    let empty = TempDir::new().unwrap();
+    let into = Restore { directory: empty.path().join("new"), ..wanted(&backend, &copy, Revivals::Refuse) };
+    restore(&into).unwrap();
+    assert_eq!(leases(&into.directory).await, [(77, MemberStatus::Fenced, Revision(0), 60_000)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use keywright_model::id::{KeyId, SecretId};
 use keywright_model::revision::Incarnation;
 use keywright_model::time::Timestamp;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, params};
 
 use super::backup::{BackupError, Manifest, check_integrity, checked_manifest, io};
 use super::nouns::all;
 use super::open::{DATABASE, lock_directory, private_file};
-use super::value::{column, id_column};
+use super::value::{column, count, id, id_column};
 use super::{migrate, set_incarnation};
 
 /// What a new database is called until it is whole.
@@ -59,6 +59,8 @@ pub struct Restore {
     pub now: Timestamp,
     /// Whether [`Revival`]s are accepted. The caller has shown them.
     pub revivals: Revivals,
+    /// How long a lease is at most, in milliseconds.
+    pub lease_ms_max: u64,
 }
 
 /// What to do about keys that would be valid again.
@@ -82,15 +84,15 @@ pub fn restore_check(backup: &Path, directory: &Path, now: Timestamp) -> Result<
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
     let connection = Connection::open_with_flags(&present, flags)?;
     migrate::check(&connection)?;
-    let uri = immutable_uri(&backup.join(DATABASE));
+    let uri = file_uri(&backup.join(DATABASE), "mode=ro&immutable=1");
     connection.execute("ATTACH DATABASE ?1 AS backup", [uri])?;
     let mut found = ended_keys(&connection, now)?;
     found.extend(ended_secrets(&connection, now)?);
     Ok(found)
 }
 
-/// A file that nobody writes to, opened without making a log beside it.
-fn immutable_uri(path: &Path) -> String {
+/// A database's file, and how it is opened: `immutable`, where nobody writes to it, without making a log beside it.
+fn file_uri(path: &Path, how: &str) -> String {
     let escaped: String = path.to_string_lossy().chars().fold(String::new(), |mut uri, character| {
         match character {
             '%' => uri.push_str("%25"),
@@ -100,7 +102,7 @@ fn immutable_uri(path: &Path) -> String {
         }
         uri
     });
-    format!("file:{escaped}?mode=ro&immutable=1")
+    format!("file:{escaped}?{how}")
 }
 
 /// What of the backup's keys verifies at a moment, as far as the key itself decides.
@@ -151,7 +153,7 @@ pub fn restore(wanted: &Restore) -> Result<Manifest, BackupError> {
         return Err(BackupError::WouldRevive(revivals.len()));
     }
     let unfinished = wanted.directory.join(UNFINISHED);
-    prepare(&wanted.backup.join(DATABASE), &unfinished, wanted.incarnation)?;
+    prepare(wanted, &unfinished)?;
     let present = wanted.directory.join(DATABASE);
     if present.exists() {
         fold_log(&present)?;
@@ -166,19 +168,50 @@ pub fn restore(wanted: &Restore) -> Result<Manifest, BackupError> {
 }
 
 /// Copies the backup and gives the copy its new life.
-fn prepare(database: &Path, unfinished: &Path, incarnation: Incarnation) -> Result<(), BackupError> {
+fn prepare(wanted: &Restore, unfinished: &Path) -> Result<(), BackupError> {
+    let database = &wanted.backup.join(DATABASE);
     if unfinished.exists() {
         std::fs::remove_file(unfinished).map_err(io(unfinished))?;
     }
     let mut copy = private_file(unfinished)?;
     let copied = File::open(database).and_then(|mut source| std::io::copy(&mut source, &mut copy));
     copied.map_err(io(unfinished))?;
-    let connection = Connection::open_with_flags(unfinished, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI;
+    let mut connection = Connection::open_with_flags(unfinished, flags)?;
     check_integrity(&connection)?;
-    migrate::check(&connection)?;
-    set_incarnation(&connection, incarnation)?;
+    migrate::migrate(&mut connection)?;
+    set_incarnation(&connection, wanted.incarnation)?;
+    carry_leases(&connection, wanted)?;
     connection.close().map_err(|(_, error)| error)?;
     copy.sync_all().map_err(io(unfinished))
+}
+
+/// Has the restored data wait for whoever may still answer by what was before, under a lease that it holds: the present
+/// database knows them. Where there is none, somebody may, for as long as a lease is at most.
+fn carry_leases(connection: &Connection, wanted: &Restore) -> Result<(), BackupError> {
+    // Those of the backup are in the present database too, or over.
+    connection.execute("DELETE FROM members", [])?;
+    let present = wanted.directory.join(DATABASE);
+    if !present.exists() {
+        let sql = "INSERT INTO members (id, status, lease_ms, address, version, changed_at) \
+                   VALUES (?1, 'fenced', ?2, 'whoever held a lease before the restore', '', ?3)";
+        let own = id(wanted.incarnation.0.into());
+        connection.execute(sql, params![own, count(wanted.lease_ms_max), wanted.now.unix_ms()])?;
+        return Ok(());
+    }
+    connection.execute("ATTACH DATABASE ?1 AS present", [file_uri(&present, "mode=ro")])?;
+    let known = "SELECT count(*) FROM present.sqlite_schema WHERE name = 'members'";
+    if connection.query_row(known, [], |row| row.get::<_, bool>(0))? {
+        // What they have applied is of another life of the data, whose revisions say nothing about this one's.
+        connection.execute(
+            "INSERT INTO members (id, name, scope, status, lease_ms, address, version, changed_at) \
+             SELECT id, name, scope, 'fenced', lease_ms, address, version, changed_at FROM present.members \
+             WHERE status IN ('live', 'fenced')",
+            [],
+        )?;
+    }
+    connection.execute("DETACH DATABASE present", [])?;
+    Ok(())
 }
 
 /// Writes the log back into the database and removes it, so that it cannot be taken for the restored one's.
