@@ -23,7 +23,7 @@ use crate::contract::fixture::{
     Counting, ROOT_DIGEST, at, commit, installation, key, keyspace, org, plan, principal, role, secret,
     wrapped,
 };
-use crate::postgres::{Follow, PostgresDatabase};
+use crate::postgres::PostgresDatabase;
 use crate::sqlite::SqliteFile;
 use crate::{
     CommitError, Committed, Expect, IdempotentWrite, InstallationChange, KeyQuery, Noun, QuotaSubject, Store,
@@ -171,7 +171,7 @@ impl Both {
         let sqlite = file.start(audit_key(), entropy()).unwrap();
         let database = PostgresDatabase::open(&server.database().url).await.unwrap();
         database.initialise(&installation(), &keyring, &[], &audit_key(), entropy()).await.unwrap();
-        let postgres = database.start(audit_key(), entropy(), Follow::Notify, None).await.unwrap();
+        let postgres = database.start(audit_key(), entropy(), None).await.unwrap();
         Self { sqlite, postgres, _folder: folder }
     }
 

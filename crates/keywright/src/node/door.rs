@@ -8,9 +8,7 @@ use anyhow::Context as _;
 use keywright_control::bootstrap::FirstStart;
 use keywright_model::revision::Incarnation;
 use keywright_store::audit::{AuditKey, AuditReport, Progress};
-use keywright_store::postgres::{
-    self, Failover, Follow, PostgresDatabase, PostgresShares, Signals, Timeline,
-};
+use keywright_store::postgres::{self, Failover, PostgresDatabase, PostgresShares, Signals, Timeline};
 use keywright_store::sqlite::{SqliteFile, SqliteMembers};
 use keywright_store::{Installation, Members, Store, WrappedKey};
 
@@ -110,7 +108,7 @@ impl Door {
         match self {
             Self::Sqlite(file) => Ok(file.start(key, entropy())?.audit_verify().await?),
             Self::Postgres(database) => {
-                let store = database.start(key, entropy(), Follow::Notify, None).await?;
+                let store = database.start(key, entropy(), None).await?;
                 Ok(store.audit_verify_with(progress).await?)
             }
         }
@@ -141,7 +139,7 @@ impl Door {
                 let (members, lease) =
                     (database.listening_members(signals.clone()), database.members(signals.clone()));
                 let shares = Some(database.shares(fresh_id()));
-                let store = database.start(key, entropy(), Follow::Notify, signals.clone()).await?;
+                let store = database.start(key, entropy(), signals.clone()).await?;
                 Ok(Started {
                     store,
                     members: Arc::new(members),

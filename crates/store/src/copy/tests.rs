@@ -17,7 +17,7 @@ use crate::audit::AuditKey;
 use crate::contract::fixture::{
     Counting, at, changed, commit, installation, key, of_key, org, secret, world, wrapped,
 };
-use crate::postgres::{FirstStart, Follow, PostgresDatabase};
+use crate::postgres::{FirstStart, PostgresDatabase};
 use crate::sqlite::DATABASE;
 use crate::{IdempotentWrite, InstallationChange, QuotaSubject, Store, Use};
 
@@ -111,7 +111,7 @@ async fn copied(source: &SqliteFile, database: &Database) -> Result<Copied, Copy
 
 async fn opened(database: &Database) -> Arc<dyn Store> {
     let database = PostgresDatabase::open(&database.url).await.unwrap();
-    database.start(audit_key(), Arc::new(Counting::default()), Follow::Notify, None).await.unwrap()
+    database.start(audit_key(), Arc::new(Counting::default()), None).await.unwrap()
 }
 
 /// Everything that the trait lets anybody read.

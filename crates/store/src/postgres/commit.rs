@@ -24,13 +24,8 @@ use crate::{AuditContext, Commit, CommitError, Expect, IdempotentWrite, StoreErr
 /// How a group's transaction begins and ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transaction {
-    /// It is the group's own: begun and committed with it.
-    Own {
-        /// Whether other nodes are told.
-        notify: bool,
-        /// How long it may take.
-        bounds: Bounds,
-    },
+    /// It is the group's own: begun, told to the other nodes and committed with it.
+    Own(Bounds),
     /// The caller has begun it and commits it.
     Callers,
 }
@@ -53,7 +48,7 @@ impl Transaction {
     ) -> Result<T, Failure> {
         match self {
             Self::Callers => work.await,
-            Self::Own { bounds, .. } => match timeout_at(until(bounds), work).await {
+            Self::Own(bounds) => match timeout_at(until(bounds), work).await {
                 Ok(done) => done,
                 Err(_) => Err(lost("PostgreSQL did not answer in time")),
             },
@@ -112,8 +107,8 @@ pub(super) async fn write(
     let mut asks = vec![entries.store()];
     store_feed(&mut asks, &planned).map_err(Failure::Damaged)?;
     ends.store(&mut asks, log);
-    if let Transaction::Own { notify, .. } = transaction {
-        if notify && planned.iter().any(|commit| !commit.changes.is_empty()) {
+    if matches!(transaction, Transaction::Own(_)) {
+        if planned.iter().any(|commit| !commit.changes.is_empty()) {
             let sql = "SELECT pg_notify('keywright_rev', $1::bigint::text)";
             asks.push(Ask::rows(sql, owned![count(ends.revision.0)]));
         }
@@ -132,7 +127,7 @@ enum Prepared {
 
 /// Locks, reads, decides and writes the rows.
 async fn prepare(link: &Link, commits: &[&Commit], transaction: Transaction) -> Result<Prepared, Failure> {
-    let own = matches!(transaction, Transaction::Own { .. });
+    let own = matches!(transaction, Transaction::Own(_));
     let mut state = state::load(link, commits, own).await?;
     let plans = plan_all(link, &mut state, commits).await?;
     let (mut planned, refused): (Vec<Planned>, Vec<(usize, CommitError)>) = split(plans);

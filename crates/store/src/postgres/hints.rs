@@ -25,15 +25,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long after a failure the next connection is tried, at first and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
-/// How a node hears of other nodes' commits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Follow {
-    /// By `LISTEN` and `NOTIFY`, which take a lock of the whole server at each commit.
-    Notify,
-    /// By looking so often, and without `NOTIFY`: for a server that other applications share.
-    Poll(Duration),
-}
-
 /// What has been hinted at, and whom to tell.
 #[derive(Debug)]
 pub(super) struct Hints {
@@ -127,29 +118,19 @@ impl Drop for Listener {
 }
 
 impl Listener {
-    pub(super) fn start(
-        connector: Connector,
-        hints: Arc<Hints>,
-        follow: Follow,
-        signals: Option<&Signals>,
-    ) -> Self {
+    pub(super) fn start(connector: Connector, hints: Arc<Hints>, signals: Option<&Signals>) -> Self {
         let heard = signals.map_or_else(|| watch::Sender::default().subscribe(), Signals::heard);
-        Self { task: tokio::spawn(listen(connector, hints, follow, heard)) }
+        Self { task: tokio::spawn(listen(connector, hints, heard)) }
     }
 }
 
-async fn listen(
-    connector: Connector,
-    hints: Arc<Hints>,
-    follow: Follow,
-    mut heard: watch::Receiver<Revision>,
-) {
+async fn listen(connector: Connector, hints: Arc<Hints>, mut heard: watch::Receiver<Revision>) {
     let mut pause = RETRY.0;
     loop {
         let failure = match connector.listen(Purpose::Listen).await {
             Ok((link, notifications)) => {
                 pause = RETRY.0;
-                hear(&link, notifications, &hints, follow, &mut heard).await.err().map(Into::into)
+                hear(&link, notifications, &hints, &mut heard).await.err().map(Into::into)
             }
             Err(error) => Some(error),
         };
@@ -169,17 +150,10 @@ async fn hear(
     link: &Link,
     mut notifications: mpsc::Receiver<Notification>,
     hints: &Hints,
-    follow: Follow,
     heard: &mut watch::Receiver<Revision>,
 ) -> Result<(), Failure> {
-    let every = match follow {
-        Follow::Notify => {
-            link.run("LISTEN keywright_rev").await?;
-            LOOK_EVERY
-        }
-        Follow::Poll(every) => every,
-    };
-    let mut beat = tokio::time::interval(every);
+    link.run("LISTEN keywright_rev").await?;
+    let mut beat = tokio::time::interval(LOOK_EVERY);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let notified = tokio::select! {

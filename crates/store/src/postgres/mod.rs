@@ -55,7 +55,6 @@ use tokio::sync::broadcast;
 
 pub use self::copy::CopyTarget;
 pub use self::failover::Failover;
-pub use self::hints::Follow;
 pub use self::members::PostgresMembers;
 pub use self::open::OpenError;
 pub use self::shares::{LimitShare, LimitShares, LimitUse, PostgresShares};
@@ -173,7 +172,6 @@ impl PostgresDatabase {
         self,
         audit_key: AuditKey,
         entropy: Arc<dyn Entropy>,
-        follow: Follow,
         signals: Option<Signals>,
     ) -> Result<Arc<PostgresStore>, OpenError> {
         if self.installation().await?.is_none() {
@@ -182,9 +180,8 @@ impl PostgresDatabase {
         let Self { connector, link } = self;
         let hints = Arc::new(Hints::new(hints::head(&link).await?));
         let log = AuditLog { key: audit_key.clone(), entropy };
-        let notify = follow == Follow::Notify;
-        let listener = Listener::start(connector.clone(), Arc::clone(&hints), follow, signals.as_ref());
-        let writer = Writer::start(connector.clone(), log, Arc::clone(&hints), notify, signals);
+        let listener = Listener::start(connector.clone(), Arc::clone(&hints), signals.as_ref());
+        let writer = Writer::start(connector.clone(), log, Arc::clone(&hints), signals);
         let readers = Readers::new(connector);
         Ok(Arc::new(PostgresStore { readers, writer, hints, audit_key, _listener: listener }))
     }

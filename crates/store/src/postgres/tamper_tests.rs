@@ -13,7 +13,7 @@ async fn edited(database: &Database, sql: &str) -> AuditReport {
     let server = shared().unwrap();
     server.sql(&database.name, &format!("SET session_replication_role = replica; {sql}"));
     let opened = PostgresDatabase::open(&database.url).await.unwrap();
-    let store = opened.start(audit_key(), Arc::new(Counting::default()), Follow::Notify, None).await.unwrap();
+    let store = opened.start(audit_key(), Arc::new(Counting::default()), None).await.unwrap();
     store.audit_verify().await.unwrap()
 }
 

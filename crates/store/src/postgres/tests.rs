@@ -24,10 +24,6 @@ impl PostgresBackend {
     }
 
     pub(super) async fn start(&self) -> Arc<PostgresStore> {
-        self.start_following(Follow::Notify).await
-    }
-
-    pub(super) async fn start_following(&self, follow: Follow) -> Arc<PostgresStore> {
         let database = PostgresDatabase::open(&self.database.url).await.unwrap();
         let entropy = || Arc::new(fixture::Counting::default());
         if database.installation().await.unwrap().is_none() {
@@ -36,7 +32,7 @@ impl PostgresBackend {
                 database.initialise(&fixture::installation(), &keyring, &[], &audit_key(), entropy()).await;
             assert_eq!(made.unwrap(), FirstStart::Made);
         }
-        database.start(audit_key(), entropy(), follow, None).await.unwrap()
+        database.start(audit_key(), entropy(), None).await.unwrap()
     }
 }
 

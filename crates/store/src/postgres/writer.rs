@@ -60,11 +60,10 @@ impl Writer {
         connector: Connector,
         log: AuditLog,
         hints: Arc<Hints>,
-        notify: bool,
         signals: Option<Signals>,
     ) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE_MAX);
-        let own = Task { connector, link: None, log, hints, notify, signals };
+        let own = Task { connector, link: None, log, hints, signals };
         tokio::spawn(own.run(queue));
         Self { jobs }
     }
@@ -85,7 +84,6 @@ struct Task {
     link: Option<Link>,
     log: AuditLog,
     hints: Arc<Hints>,
-    notify: bool,
     signals: Option<Signals>,
 }
 
@@ -204,7 +202,7 @@ impl Task {
         };
         let link = self.link.insert(link);
         self.hints.committing();
-        let own = Transaction::Own { notify: self.notify, bounds };
+        let own = Transaction::Own(bounds);
         let written = commit::write(link, &self.log, commits, own).await;
         if !matches!(written, Ok(Written::Done(_))) {
             self.hints.committed(std::iter::empty());
