@@ -168,6 +168,9 @@ pub(super) async fn the_rest(both: &Both) -> Result<(), TestCaseError> {
     both.ask(&"find", async |store| store.find(&lookups).await.unwrap()).await?;
     let keys: Vec<KeyId> = (1..=KEYS).map(KeyId::from_bits).collect();
     both.ask(&"last used", async |store| store.last_used(&keys).await.unwrap()).await?;
+    for key in (1..=KEYS + 1).map(KeyId::from_bits) {
+        both.ask(&("key and uses", key), async |store| store.key_and_uses(key).await.unwrap()).await?;
+    }
     for (call, now) in (0..4).flat_map(|call| [0, 3, 6, 9].map(|now| (call, now))) {
         let answer =
             async |store: Arc<dyn Store>| store.idempotent_answer(&[call; 32], at(now)).await.unwrap();

@@ -65,7 +65,7 @@ use self::audit_log::AuditLog;
 use self::commit::{Transaction, Written};
 use self::connect::Connector;
 use self::hints::{Hints, Listener};
-use self::link::{Ask, Link};
+use self::link::{Answer, Ask, Link};
 use self::readers::Readers;
 use self::writer::Writer;
 use crate::audit::{AuditEntry, AuditKey, AuditReport, Chain};
@@ -248,6 +248,15 @@ impl Store for PostgresStore {
     async fn last_used(&self, keys: &[KeyId]) -> Result<Vec<LastUsed>, StoreError> {
         let rows = self.readers.rows(nouns::ask_last_used(keys)).await?;
         nouns::last_used(keys, &rows)
+    }
+
+    async fn key_and_uses(&self, key: KeyId) -> Result<Option<(Arc<Key>, LastUsed)>, StoreError> {
+        let asks = vec![nouns::ask(NounRef::Key(key)), nouns::ask_last_used(&[key])];
+        let mut answers = self.readers.read(asks).await?.into_iter();
+        let found = answers.next().map(|answer| nouns::noun(nouns::Kind::Key, answer)).transpose()?.flatten();
+        let Some(Noun::Key(found)) = found else { return Ok(None) };
+        let rows = answers.next().map(Answer::rows).unwrap_or_default();
+        Ok(Some((found, nouns::last_used(&[key], &rows)?.pop().unwrap_or_default())))
     }
 
     async fn audit_page(&self, query: &AuditQuery) -> Result<Page<AuditEntry>, StoreError> {
