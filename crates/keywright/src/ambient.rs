@@ -1,6 +1,7 @@
 //! What lies outside the program: clocks, randomness, the environment, the process itself. Nothing else reads them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use keywright_model::secret::Entropy;
 use keywright_model::time::Timestamp;
@@ -48,6 +49,9 @@ impl keywright_feed::Clocks for SystemClock {
         clock_ns(ClockId::CLOCK_MONOTONIC_RAW)
     }
 }
+
+/// A lease that ends in no test.
+pub(crate) const UNENDING: Duration = Duration::from_hours(24);
 
 /// Whether leases are never looked at, so that the test of them can be seen to fail. Only a debug build can be told so.
 #[expect(clippy::disallowed_methods, reason = "no setting: it must not be found in any reference")]

@@ -21,14 +21,11 @@ use zeroize::Zeroizing;
 use super::data::entropy;
 use super::door::{self, Started};
 use super::limiter;
-use crate::ambient::{SystemClock, SystemEntropy, boot_ns, ignores_leases, now};
+use crate::ambient::{SystemClock, SystemEntropy, UNENDING, boot_ns, ignores_leases, now};
 use crate::settings::{ENFORCE_TIMEOUT, FEED_RETENTION, MAX_STALENESS, NODE_NAME, Settings};
 
 /// How long a start waits for its first lease before it listens without one.
 const FIRST_LEASE_MAX: Duration = Duration::from_secs(10);
-
-/// A lease that ends in no test.
-const UNENDING: Duration = Duration::from_hours(24);
 
 /// A node without its wires.
 pub(super) struct Node {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use keywright_server::{BODY_TIMEOUT, Gauges, Node, NodeAway, Passed, Passing, Qu
 
 use super::logs;
 use super::serve::{main_listener, shutdown_signal, stopped, tell_listening_on};
-use crate::ambient::{SystemClock, SystemEntropy, boot_ns, now};
+use crate::ambient::{SystemClock, SystemEntropy, UNENDING, boot_ns, ignores_leases, now};
 use crate::commands::{Outcome, Session};
 use crate::settings::{
     FOLLOW_KEYSPACES, FOLLOW_LEASE, FOLLOW_NAME, FOLLOW_STALENESS, GATEWAY_PEERS, TRUSTED_PROXIES,
@@ -23,11 +24,21 @@ use crate::settings::{
 
 /// This machine's clocks and randomness.
 #[derive(Debug)]
-struct Machine;
+struct Machine {
+    /// How far the clock that leases are counted by is ahead of the one that answers are judged by.
+    ahead: Duration,
+}
+
+impl Machine {
+    fn new() -> Self {
+        // A debug build that was told so holds a lease that does not end.
+        Self { ahead: if ignores_leases() { UNENDING } else { Duration::ZERO } }
+    }
+}
 
 impl keywright_feed::Clocks for Machine {
     fn boot_ns(&self) -> u64 {
-        boot_ns()
+        boot_ns().saturating_add(u64::try_from(self.ahead.as_nanos()).unwrap_or(u64::MAX))
     }
 
     fn raw_ns(&self) -> u64 {
@@ -78,7 +89,7 @@ pub(crate) async fn follow(session: &Session) -> anyhow::Result<Outcome> {
         lease: settings
             .flag(&FOLLOW_LEASE)
             .then(|| LeaseOptions { name: settings.text(&FOLLOW_NAME).map(str::to_owned) }),
-        ..Options::new(Arc::new(Machine))
+        ..Options::new(Arc::new(Machine::new()))
     };
     let embedded = Arc::new(Embedded::start(&client, options).await.context("the node cannot be followed")?);
     let mut boot = [0; 8];

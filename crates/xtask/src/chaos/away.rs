@@ -1,4 +1,4 @@
-//! The database away for longer than the lease: what nodes answer meanwhile, to the moment.
+//! The database away for longer than the lease: what nodes and followers answer meanwhile, to the moment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ const SLACK: Duration = Duration::from_millis(700);
 const ASK_EVERY: Duration = Duration::from_millis(100);
 const ASK_WAIT: Duration = Duration::from_secs(2);
 
-/// How a node answered while the database was away.
+/// How they answered while the database was away.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
 pub(super) struct Answers {
     pub(super) current: u64,
@@ -29,7 +29,7 @@ pub(super) struct Answers {
     pub(super) refused: u64,
 }
 
-/// Takes the database away for so long and asks every node all the time. What is not as `max_staleness` says is an error.
+/// Takes the database away for so long and asks every node and follower all the time. What is not as `max_staleness` says is an error.
 pub(super) async fn go_away(
     run: &Arc<Campaign>,
     mut dice: Dice,
@@ -45,7 +45,7 @@ pub(super) async fn go_away(
     let going = Instant::now();
     database.kill().await?;
     let gone = Instant::now();
-    let asked = run.cluster.nodes.iter().map(|node| {
+    let asked = run.cluster.verifiers().map(|node| {
         let (run, node, key) = (Arc::clone(run), Arc::clone(node), key.clone());
         tokio::spawn(
             async move { ask_meanwhile(&run, &node, &key, (going, gone), time, max_staleness).await },
@@ -91,12 +91,12 @@ async fn ask_meanwhile(
     let body = json!({"secret": secret, "action": "get", "resource": "devices/7"});
     let mut answers = Answers::default();
     while gone.elapsed() < time {
-        let address = node.address().context("a node ended while its database was away")?;
+        let address = node.address().context("a verifier ended while the database was away")?;
         let before = gone.elapsed();
         let asked = run.cluster.rest.verify(address, &body, &[], ASK_WAIT).await;
         // The last renewal came at some moment while the database went.
         let after = going.elapsed();
-        let reply = asked.ok().with_context(|| format!("node {} did not answer", node.index()))?;
+        let reply = asked.ok().with_context(|| format!("verifier {} did not answer", node.index()))?;
         let age = reply.body.get("age_ms").and_then(Value::as_u64).map(Duration::from_millis);
         let current = reply.body.get("current").and_then(Value::as_bool);
         let allowed = reply.body.get("allowed").and_then(Value::as_bool);
@@ -116,7 +116,7 @@ async fn ask_meanwhile(
             _ => false,
         };
         if !right {
-            bail!("node {} answered {} {} after {before:?}", node.index(), reply.status, reply.body);
+            bail!("verifier {} answered {} {} after {before:?}", node.index(), reply.status, reply.body);
         }
         tokio::time::sleep(ASK_EVERY).await;
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::history::Recorder;
 use super::keys::{Acts, State};
-use crate::cluster::{Cluster, Dice};
+use crate::cluster::{Cluster, Dice, Node};
 
 /// How long after the end a write may still be asked for: by then everything is healed.
 const SETTLE_MAX_US: u64 = 90_000_000;
@@ -54,18 +54,28 @@ pub(super) struct Counts {
     pub(super) after: Asked,
     pub(super) readers: Asked,
     pub(super) faults: BTreeMap<&'static str, u64>,
+    /// The same of followers.
+    pub(super) followers: FollowersCounts,
     /// Answers that nothing explains, in words.
     pub(super) unexpected: BTreeMap<String, u64>,
     /// The receipts of all writes: revision and token.
     pub(super) receipts: Vec<(u64, String)>,
 }
 
+/// What was counted of followers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FollowersCounts {
+    pub(super) after: Asked,
+    pub(super) readers: Asked,
+    pub(super) faults: BTreeMap<&'static str, u64>,
+}
+
 /// How verifications ended.
-#[derive(Clone, Copy, Debug, Default, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub(super) struct Asked {
     pub(super) allowed: u64,
     pub(super) denied: u64,
-    /// 503: the node knew that it must not answer.
+    /// 503: the verifier knew that it must not answer.
     pub(super) refused: u64,
     /// Dead, held or too slow.
     pub(super) unreachable: u64,
@@ -114,6 +124,13 @@ impl Campaign {
 
     pub(super) fn note_fault(&self, kind: &'static str) {
         *self.counts().faults.entry(kind).or_default() += 1;
+    }
+
+    /// A fault of a node or of a follower.
+    pub(super) fn note_fault_of(&self, verifier: &Node, kind: &'static str) {
+        let mut counts = self.counts();
+        let faults = if verifier.is_follower() { &mut counts.followers.faults } else { &mut counts.faults };
+        *faults.entry(kind).or_default() += 1;
     }
 
     pub(super) fn note_unexpected(&self, words: String) {

@@ -80,11 +80,11 @@ pub(super) fn check(history: &History) -> (Faults, Vec<String>) {
 
 /// A suspicious answer with what was written to its key around it.
 fn in_words(read: &Read, floor: u64, writes: &[&Write]) -> String {
-    let Read { key, node, probe, begun_us, ended_us, revision, at_least, verdict } = read;
+    let Read { key, verifier, probe, begun_us, ended_us, revision, at_least, verdict } = read;
     let around = writes.iter().filter(|write| write.revision + 20 > *revision && write.revision < floor + 20);
     let around: Vec<_> = around.collect();
     format!(
-        "node {node} said {verdict:?} to {probe:?} of key {key} by revision {revision}, asked for at least {at_least}, \
+        "verifier {verifier} said {verdict:?} to {probe:?} of key {key} by revision {revision}, asked for at least {at_least}, \
          from {begun_us} to {ended_us} µs, when {floor} had been acknowledged; the key's writes then: {around:?}"
     )
 }
@@ -187,7 +187,7 @@ pub(super) fn with_a_stale_read(history: &History, seed: usize) -> Option<Histor
         let mut history = history.clone();
         history.reads.push(Read {
             key: write.key,
-            node: 0,
+            verifier: 0,
             probe,
             begun_us: enforced_us + 1,
             ended_us: enforced_us + 2,

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::campaign::{Campaign, Key};
 use super::check::{check, with_a_stale_read};
+use super::followers::{self, Part};
 use super::summary::{Judged, Percentiles, Summary, Writes};
 use super::{Arguments, reader, writer};
 use crate::out::complain;
@@ -21,6 +22,7 @@ const RECEIPTS_MAX: usize = 3_000;
 /// What was found at the end.
 pub(super) struct Closed {
     judged: Judged,
+    followers: Option<Part>,
     lost: u64,
     receipts: (u64, u64),
     took_us: u64,
@@ -55,7 +57,8 @@ pub(super) async fn close(run: &Arc<Campaign>) -> anyhow::Result<Closed> {
         injected: injected.len() as u64,
         injected_found: found as u64,
     };
-    Ok(Closed { judged, lost, receipts, took_us })
+    let followers = followers::judge(run, &history, took_us);
+    Ok(Closed { judged, followers, lost, receipts, took_us })
 }
 
 /// Whether the database still has the key's last write, and every one before it.
@@ -103,6 +106,7 @@ pub(super) fn summary(run: &Campaign, arguments: &Arguments, seed: u64, closed: 
         faults: counts.faults,
         after_acknowledgement: counts.after,
         readers: counts.readers,
+        followers: closed.followers,
         stale: closed.judged.faults.stale(),
         history: closed.judged,
         acknowledged_ms: Percentiles::of(counts.waits_ms),

@@ -30,7 +30,8 @@ pub(super) struct Write {
 #[derive(Clone, Debug)]
 pub(super) struct Read {
     pub(super) key: usize,
-    pub(super) node: usize,
+    /// Who answered: nodes come first, then followers.
+    pub(super) verifier: usize,
     pub(super) probe: Probe,
     pub(super) begun_us: u64,
     pub(super) ended_us: u64,

@@ -1,13 +1,14 @@
 //! `cargo xtask chaos`: the promise "acknowledged means enforced" on real processes, with everything going wrong.
 //!
-//! Writers change keys through any node; after each acknowledgement every node is asked at once; faults go on all the
-//! time. The record of it is then judged. It must not know the inside of the service: it calls REST and sends signals.
+//! Writers change keys through any node; after each acknowledgement every node and follower is asked at once; faults go
+//! on all the time. The record of it is then judged. It must not know the inside of the service: it calls REST and sends signals.
 
 mod away;
 mod campaign;
 mod check;
 mod closing;
 mod database;
+mod followers;
 mod history;
 mod keys;
 mod nemesis;
@@ -74,10 +75,13 @@ pub(crate) struct Arguments {
     /// How many server processes
     #[arg(long, default_value_t = 4)]
     nodes: usize,
-    /// How long a node may answer without its database, in milliseconds
+    /// How many followers of them, each with a lease
+    #[arg(long, default_value_t = 1)]
+    followers: usize,
+    /// How long a node may answer without its database, in milliseconds; followers in whole seconds
     #[arg(long, default_value_t = 2_000)]
     max_staleness_ms: u64,
-    /// Let the nodes ignore their leases: stale answers must be found, or this could not find any
+    /// Let nodes and followers ignore their leases: stale answers must be found, or this could not find any
     #[arg(long)]
     control: bool,
     /// Chooses the same faults again
@@ -134,6 +138,7 @@ async fn try_out(arguments: &Arguments, bin: PathBuf, kept: Option<PathBuf>) -> 
     let shape = Shape {
         bin,
         nodes: arguments.nodes,
+        followers: arguments.followers,
         // Nodes end by themselves when another server took over: what they say then must do.
         named: arguments.scenario != Scenario::Switchover,
         max_staleness,
@@ -177,7 +182,8 @@ async fn under_way(
     for _ in 0..READERS {
         run.beside(reader::read(Arc::clone(run), dice.split()));
     }
-    run.beside(nemesis::supervise(Arc::clone(run)));
+    run.beside(nemesis::supervise(Arc::clone(run), run.cluster.nodes.clone()));
+    followers::look_after(run, &mut dice);
     let seconds = Duration::from_secs(arguments.seconds);
     let (mut while_away, mut last_standby) = (None, None);
     match arguments.scenario {

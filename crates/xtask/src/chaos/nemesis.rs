@@ -12,17 +12,19 @@ use crate::cluster::{Dice, Flow, Node};
 /// Clocks as wrong as the protocol allows: a lease and the wait for it may differ by ρ = 10 % each.
 const RATES: &[f64] = &[1.0, 1.05, 0.95, 1.09, 0.92];
 
-/// What can happen to a node.
+/// What can happen to a node or a follower.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     Hold,
     Kill,
     Clock,
     Cut,
-    CutTowards,
+    CutForth,
     CutBack,
     Slow,
     Reset,
+    /// A follower is led to another node, as a balancer does. To a node nothing happens.
+    Lead,
 }
 
 /// Links are cut and processes held most: these are what leases are for.
@@ -33,12 +35,13 @@ const FAULTS: &[Fault] = &[
     Fault::Cut,
     Fault::Cut,
     Fault::Cut,
-    Fault::CutTowards,
+    Fault::CutForth,
     Fault::CutBack,
     Fault::Kill,
     Fault::Clock,
     Fault::Slow,
     Fault::Reset,
+    Fault::Lead,
 ];
 
 /// Harms the cluster for so long, then heals everything.
@@ -66,16 +69,19 @@ pub(super) async fn harm(run: &Arc<Campaign>, mut dice: Dice, time: Duration) ->
     Ok(())
 }
 
-/// The nodes that something happens to. At least one is left alone.
+/// The nodes and followers that something happens to. At least one node is left alone.
 #[derive(Default)]
 struct Busy(Mutex<BTreeSet<usize>>);
 
 impl Busy {
     fn take(&self, run: &Campaign, dice: &mut Dice) -> Option<Arc<Node>> {
         let mut busy = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let node = dice.pick(&run.cluster.nodes)?;
-        let free = busy.len() + 1 < run.cluster.nodes.len() && busy.insert(node.index());
-        free.then(|| Arc::clone(node))
+        let nodes = run.cluster.nodes.len();
+        let verifiers: Vec<_> = run.cluster.verifiers().collect();
+        let verifier = *dice.pick(&verifiers)?;
+        let may_be_harmed = verifier.is_follower() || busy.range(..nodes).count() + 1 < nodes;
+        let free = may_be_harmed && busy.insert(verifier.index());
+        free.then(|| Arc::clone(verifier))
     }
 
     fn give_back(&self, index: usize) {
@@ -105,19 +111,20 @@ async fn harm_node(run: &Campaign, node: &Node, fault: Fault, dice: &mut Dice) {
             let rate = dice.pick(RATES).copied().unwrap_or(1.0);
             return kill(run, node, rate, "clock", Duration::ZERO).await;
         }
+        Fault::Lead => return super::followers::lead_elsewhere(run, node, dice),
         Fault::Cut => ("cut", Flow::Hold, Flow::Hold),
-        Fault::CutTowards => ("cut_towards_database", Flow::Hold, Flow::Pass),
-        Fault::CutBack => ("cut_from_database", Flow::Pass, Flow::Hold),
+        Fault::CutForth => ("cut_forth", Flow::Hold, Flow::Pass),
+        Fault::CutBack => ("cut_back", Flow::Pass, Flow::Hold),
         Fault::Slow => {
             let by = Flow::Slow(dice.millis(20, 400));
             ("slow", by, by)
         }
         Fault::Reset => {
-            run.note_fault("reset");
+            run.note_fault_of(node, "reset");
             return node.link().reset();
         }
     };
-    run.note_fault(kind);
+    run.note_fault_of(node, kind);
     node.link().set(to, from);
     tokio::time::sleep(time).await;
     // What was held arrives late, or never.
@@ -128,7 +135,7 @@ async fn harm_node(run: &Campaign, node: &Node, fault: Fault, dice: &mut Dice) {
 }
 
 async fn hold(run: &Campaign, node: &Node, time: Duration) {
-    run.note_fault("stop");
+    run.note_fault_of(node, "stop");
     node.signal(Signal::SIGSTOP).await;
     tokio::time::sleep(time).await;
     node.signal(Signal::SIGCONT).await;
@@ -136,17 +143,17 @@ async fn hold(run: &Campaign, node: &Node, time: Duration) {
 
 /// Kills it and starts it again with clocks of that rate, which stay until the next time.
 async fn kill(run: &Campaign, node: &Node, rate: f64, kind: &'static str, time: Duration) {
-    run.note_fault(kind);
+    run.note_fault_of(node, kind);
     node.kill().await;
     tokio::time::sleep(time).await;
     start(run, node, rate).await;
 }
 
-/// A node that the database was away from ends: whoever supervises it starts it again.
+/// A node that the database was away from ends, and a follower whose node is away: whoever supervises it starts it again.
 pub(super) async fn start(run: &Campaign, node: &Node, rate: f64) {
     while let Err(error) = node.start(rate).await {
         if run.is_given_up() {
-            run.note_unexpected(format!("a node did not start again: {error:#}"));
+            run.note_unexpected(format!("a process did not start again: {error:#}"));
             return;
         }
         node.kill().await;
@@ -162,13 +169,13 @@ async fn kill_database(run: &Campaign, dice: &mut Dice) -> anyhow::Result<()> {
     database.start().await
 }
 
-/// Starts nodes that ended by themselves, as a supervisor does, until the run is over.
-pub(super) async fn supervise(run: Arc<Campaign>) {
+/// Starts processes that ended by themselves, as a supervisor does, until the run is over.
+pub(super) async fn supervise(run: Arc<Campaign>, watched: Vec<Arc<Node>>) {
     while !run.has_ended() {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        for node in &run.cluster.nodes {
+        for node in &watched {
             if node.has_ended_by_itself().await {
-                run.note_fault("ended_by_itself");
+                run.note_fault_of(node, "ended_by_itself");
                 start(&run, node, 1.0).await;
             }
         }

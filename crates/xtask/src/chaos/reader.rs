@@ -1,4 +1,4 @@
-//! Verifications: every node at once after a write is acknowledged, and all the time in between.
+//! Verifications: every node and follower at once after a write is acknowledged, and all the time in between.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use super::history::Read;
 use super::keys::{Act, Probe, Verdict};
 use crate::cluster::Dice;
 
-/// A node that is held answers when it goes on: such late answers matter most.
+/// Who is held answers when it goes on: such late answers matter most.
 const VERIFY_WAIT: Duration = Duration::from_secs(10);
 /// How long a writer waits for the answers before it goes on; later ones are recorded all the same.
 const ANSWERS_WAIT: Duration = Duration::from_millis(250);
 
-/// A question to one node.
+/// A question to one verifier.
 struct Question {
     key: usize,
     secret: String,
@@ -32,16 +32,17 @@ enum Asker {
     Reader,
 }
 
-/// Asks every node about what the act has changed. The moment before is after the acknowledgement.
+/// Asks every node and follower about what the act has changed. The moment before is after the acknowledgement.
 pub(super) async fn ask_all(run: &Arc<Campaign>, key: &Key, act: Act) {
     let probe = key.state.probe_of(act);
     let Some(secret) = key.secrets.get(probe.secret) else { return };
-    let (answered, mut answers) = mpsc::channel::<()>(run.cluster.nodes.len().max(1));
-    for node in &run.cluster.nodes {
+    let (answered, mut answers) = mpsc::channel::<()>(1);
+    for verifier in run.cluster.verifiers() {
         let question = Question { key: key.number, secret: secret.clone(), probe, at_least: None };
-        let (run_beside, node, answered) = (Arc::clone(run), Arc::clone(node), answered.clone());
+        let (run_beside, verifier, answered) = (Arc::clone(run), Arc::clone(verifier), answered.clone());
         run.beside(async move {
-            ask(&run_beside, node.index(), node.address(), question, Asker::AfterAcknowledgement).await;
+            let whom = (verifier.index(), verifier.address());
+            ask(&run_beside, whom, question, Asker::AfterAcknowledgement).await;
             drop(answered);
         });
     }
@@ -54,8 +55,8 @@ pub(super) async fn ask_all(run: &Arc<Campaign>, key: &Key, act: Act) {
 pub(super) async fn read(run: Arc<Campaign>, mut dice: Dice) {
     while !run.has_ended() {
         tokio::time::sleep(dice.millis(2, 12)).await;
-        let (Some(known), Some((node, address))) =
-            (run.any_known(&mut dice), dice.pick(&run.cluster.addresses()).copied())
+        let (Some(known), Some((verifier, address))) =
+            (run.any_known(&mut dice), dice.pick(&run.cluster.verifiers_addresses()).copied())
         else {
             continue;
         };
@@ -66,11 +67,11 @@ pub(super) async fn read(run: Arc<Campaign>, mut dice: Dice) {
         let at_least = run.newest().filter(|_| dice.percent(25));
         let question = Question { key: known.number, secret, probe, at_least };
         let beside = Arc::clone(&run);
-        run.beside(async move { ask(&beside, node, Some(address), question, Asker::Reader).await });
+        run.beside(async move { ask(&beside, (verifier, Some(address)), question, Asker::Reader).await });
     }
 }
 
-/// Asks every node about every key that nobody writes to, when all is healed. What was answered is in the record.
+/// Asks every verifier about every key that nobody writes to, when all is healed. What was answered is in the record.
 pub(super) async fn ask_about_everything(run: &Arc<Campaign>) {
     for key in run.keys() {
         ask_all(run, &key, Act::Narrow).await;
@@ -78,7 +79,12 @@ pub(super) async fn ask_about_everything(run: &Arc<Campaign>) {
     }
 }
 
-async fn ask(run: &Campaign, node: usize, address: Option<SocketAddr>, question: Question, by: Asker) {
+async fn ask(
+    run: &Campaign,
+    (verifier, address): (usize, Option<SocketAddr>),
+    question: Question,
+    by: Asker,
+) {
     let Question { key, secret, probe, at_least } = question;
     let action = if probe.wide { "put" } else { "get" };
     let body = json!({"secret": secret, "action": action, "resource": "devices/7/gps"});
@@ -91,9 +97,11 @@ async fn ask(run: &Campaign, node: usize, address: Option<SocketAddr>, question:
     };
     let ended_us = run.recorder.now_us();
     let mut counts = run.counts();
-    let asked = match by {
-        Asker::AfterAcknowledgement => &mut counts.after,
-        Asker::Reader => &mut counts.readers,
+    let asked = match (by, verifier < run.cluster.nodes.len()) {
+        (Asker::AfterAcknowledgement, true) => &mut counts.after,
+        (Asker::Reader, true) => &mut counts.readers,
+        (Asker::AfterAcknowledgement, false) => &mut counts.followers.after,
+        (Asker::Reader, false) => &mut counts.followers.readers,
     };
     match reply.as_ref().map(|reply| (reply.status, Verdict::parse(reply.code()), reply.revision())) {
         None => asked.unreachable += 1,
@@ -103,7 +111,7 @@ async fn ask(run: &Campaign, node: usize, address: Option<SocketAddr>, question:
             *(if allowed { &mut asked.allowed } else { &mut asked.denied }) += 1;
             drop(counts);
             let at_least = at_least.map_or(0, |(revision, _)| revision);
-            run.recorder.read(Read { key, node, probe, begun_us, ended_us, revision, at_least, verdict });
+            run.recorder.read(Read { key, verifier, probe, begun_us, ended_us, revision, at_least, verdict });
         }
         Some((status, ..)) => {
             drop(counts);

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::away::Answers;
 use super::campaign::{Asked, Counts};
 use super::check::Faults;
+use super::followers::Part;
 
 /// A run in figures.
 #[derive(Debug, Serialize)]
@@ -21,6 +22,9 @@ pub(super) struct Summary {
     pub(super) faults: BTreeMap<&'static str, u64>,
     pub(super) after_acknowledgement: Asked,
     pub(super) readers: Asked,
+    /// Those of followers are not among those above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) followers: Option<Part>,
     /// Answers by a state that an acknowledged write had ended.
     pub(super) stale: u64,
     pub(super) history: Judged,
@@ -104,6 +108,8 @@ impl Summary {
         must(self.writes.acknowledged > 0 && asked > 0, "nothing was acknowledged or asked");
         must(self.history.injected > 0, "no stale read could be injected");
         must(self.history.injected == self.history.injected_found, "an injected stale read was not flagged");
+        let silent = self.followers.as_ref().is_some_and(|part| part.answers.contains(&0));
+        must(!silent, "a follower has answered nothing");
         if self.control {
             must(self.stale > 0, "the control found no stale answer: this run could not have failed");
             return found;
@@ -136,6 +142,7 @@ mod tests {
             faults: BTreeMap::new(),
             after_acknowledgement: Asked { allowed: 3, denied: 4, refused: 1, unreachable: 0 },
             readers: Asked::default(),
+            followers: Some(Part { answers: vec![3, 1], ..Part::default() }),
             stale: 0,
             history: Judged {
                 writes: 6,
@@ -167,6 +174,11 @@ mod tests {
         assert_eq!(complaints_after(|s| s.writes.pending_then_enforced = 0), 1);
         assert_eq!(complaints_after(|s| s.writes.unknown = 1), 1);
         assert_eq!(complaints_after(|s| s.writes.lost = 1), 1);
+        assert_eq!(
+            complaints_after(|s| s.followers = Some(Part { answers: vec![3, 0], ..Part::default() })),
+            1
+        );
+        assert_eq!(complaints_after(|s| s.followers = None), 0);
         assert_eq!(complaints_after(|s| s.writes.receipts_incomplete = 1), 1);
         assert_eq!(complaints_after(|s| _ = s.unexpected.insert("500".to_owned(), 1)), 1);
     }

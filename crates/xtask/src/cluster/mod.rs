@@ -1,9 +1,10 @@
-//! A cluster of real processes to try things on: a PostgreSQL of its own, nodes, and before each node a proxy that can
-//! cut, slow or reset its link to the database.
+//! A cluster of real processes to try things on: a PostgreSQL of its own, nodes, followers of them, and before each a proxy
+//! that can cut, slow or reset its link to the database or to its node.
 //!
 //! It must not know what is tried, nor the inside of the service. Every process dies with this one.
 
 mod dice;
+mod follower;
 mod node;
 mod postgres;
 mod process;
@@ -20,6 +21,7 @@ use anyhow::{Context as _, bail};
 
 pub(crate) use dice::Dice;
 pub(crate) use node::{Alone, Lease, Node};
+use node::{Role, Serving};
 pub(crate) use postgres::Postgres;
 pub(crate) use proxy::{Flow, Proxy};
 pub(crate) use rest::{Enforced, Reply, Rest, number_of};
@@ -35,15 +37,17 @@ pub(crate) struct Shape {
     pub(crate) bin: PathBuf,
     /// How many nodes.
     pub(crate) nodes: usize,
-    /// Whether each has a slot (`--node-name`), so that its next life says that the one before is over.
+    /// How many followers of them, each with a lease.
+    pub(crate) followers: usize,
+    /// Whether each has a slot (`--node-name`, `--follow-name`), so that its next life says that the one before is over.
     pub(crate) named: bool,
-    /// How long a node trusts one renewal.
+    /// How long one renewal is trusted; followers' leases are of whole seconds.
     pub(crate) max_staleness: Duration,
     /// Whether the proxies carry the links to the database: they cost, so that what is measured goes without.
     pub(crate) by_proxy: bool,
     /// Whether every third node takes no signals: what they save is not what is relied on.
     pub(crate) some_deaf: bool,
-    /// Whether the nodes test their lease.
+    /// Whether nodes and followers test their lease.
     pub(crate) lease: Lease,
     /// What the operator declares about PostgreSQL's failover.
     pub(crate) failover: &'static str,
@@ -52,13 +56,14 @@ pub(crate) struct Shape {
 /// The nodes and what they stand on. The nodes talk to the database only through their proxies.
 pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Arc<Node>>,
+    pub(crate) followers: Vec<Arc<Node>>,
     pub(crate) rest: Rest,
     database: Mutex<Arc<Postgres>>,
     scratch: Scratch,
 }
 
 impl Cluster {
-    /// Starts every node on a database that runs; the first node makes the installation.
+    /// Starts every node on a database that runs, then the followers; the first node makes the installation.
     pub(crate) async fn start(shape: &Shape, scratch: Scratch, database: Postgres) -> anyhow::Result<Self> {
         let target = database.address();
         let root = scratch.fresh_secret(ROOT);
@@ -67,13 +72,18 @@ impl Cluster {
         for index in 0..shape.nodes {
             let proxy = Proxy::start(target).await?;
             let reached = if shape.by_proxy { proxy.address() } else { target };
-            nodes.push(Arc::new(Node::new(shape, index, (proxy, reached), root.clone(), scratch.path())));
+            let serving = Role::Serves(Serving::new(shape, index, reached, root.clone()));
+            nodes.push(Arc::new(Node::new(index, format!("node-{index}"), serving, proxy, scratch.path())));
         }
-        let cluster = Self { nodes, rest, database: Mutex::new(Arc::new(database)), scratch };
+        let followers = Vec::new();
+        let mut cluster = Self { nodes, followers, rest, database: Mutex::new(Arc::new(database)), scratch };
         for node in &cluster.nodes {
             node.start(1.0).await?;
         }
         cluster.wait_until_all_answer(Duration::from_mins(1)).await?;
+        if shape.followers > 0 {
+            cluster.add_followers(shape).await?;
+        }
         Ok(cluster)
     }
 
@@ -106,22 +116,31 @@ impl Cluster {
         self.scratch.note_secret(secret);
     }
 
-    /// The addresses of the nodes that run.
-    pub(crate) fn addresses(&self) -> Vec<(usize, SocketAddr)> {
-        let running = |node: &Arc<Node>| Some((node.index(), node.address()?));
-        self.nodes.iter().filter_map(running).collect()
+    /// All who verify: the nodes, then the followers.
+    pub(crate) fn verifiers(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.iter().chain(&self.followers)
     }
 
-    /// Waits until every node is ready, which it is when it holds a lease.
+    /// The addresses of the nodes that run.
+    pub(crate) fn addresses(&self) -> Vec<(usize, SocketAddr)> {
+        self.nodes.iter().filter_map(|node| node.place()).collect()
+    }
+
+    /// The addresses of all who verify and run.
+    pub(crate) fn verifiers_addresses(&self) -> Vec<(usize, SocketAddr)> {
+        self.verifiers().filter_map(|verifier| verifier.place()).collect()
+    }
+
+    /// Waits until every node and follower is ready, which it is when it holds a lease.
     pub(crate) async fn wait_until_all_answer(&self, most: Duration) -> anyhow::Result<()> {
         let all = async {
-            for node in &self.nodes {
+            for node in self.verifiers() {
                 while !self.is_ready(node).await {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
         };
-        let late = || format!("not every node was ready in {most:?}: {}", self.last_words());
+        let late = || format!("not every verifier was ready in {most:?}: {}", self.last_words());
         tokio::time::timeout(most, all).await.with_context(late)
     }
 
@@ -131,14 +150,14 @@ impl Cluster {
         asked.is_ok_and(|reply| reply.status == 200)
     }
 
-    /// The end of each node's log, for a person who has to find out why.
+    /// The end of each process's log, for a person who has to find out why.
     pub(crate) fn last_words(&self) -> String {
-        self.nodes.iter().map(|node| node.last_words()).collect::<Vec<_>>().join("\n")
+        self.verifiers().map(|node| node.last_words()).collect::<Vec<_>>().join("\n")
     }
 
     /// Ends everything. What the processes left behind is kept for the leak sweep.
     pub(crate) async fn stop(&self) -> anyhow::Result<()> {
-        for node in &self.nodes {
+        for node in self.verifiers() {
             node.kill().await;
         }
         let database = self.database();

@@ -1,4 +1,4 @@
-//! One server process behind its proxy: started, held, killed, started again, with a clock that may be wrong.
+//! One process that verifies, a node or a follower of one, behind its proxy: started, held, killed, started again, with a clock that may be wrong.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -13,6 +13,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::sync::Mutex;
 
+use super::follower::Following;
 use super::process::{self, Account};
 use super::{Postgres, Proxy, Rest, Scratch, Shape};
 
@@ -32,55 +33,96 @@ pub(crate) enum Lease {
     Ignored,
 }
 
-/// One node.
+impl Lease {
+    /// Has a debug build ignore it.
+    pub(super) fn tell(self, command: &mut Command) {
+        if self == Self::Ignored {
+            command.env(NO_LEASE_CHECK, "1");
+        }
+    }
+}
+
+/// One process that verifies. A follower is one of a node, and is called one where both are meant.
 #[derive(Debug)]
 pub(crate) struct Node {
     index: usize,
-    bin: PathBuf,
+    name: String,
+    role: Role,
     proxy: Proxy,
-    /// Where it reaches the database.
-    reached: SocketAddr,
-    root: String,
-    named: bool,
-    max_staleness: Duration,
-    deaf: bool,
-    lease: Lease,
-    failover: &'static str,
     log: PathBuf,
     child: Mutex<Option<Child>>,
     address: StdMutex<Option<SocketAddr>>,
 }
 
-impl Node {
-    pub(super) fn new(
-        shape: &Shape,
-        index: usize,
-        (proxy, reached): (Proxy, SocketAddr),
-        root: String,
-        scratch: &Path,
-    ) -> Self {
+/// What it is started as.
+#[derive(Debug)]
+pub(super) enum Role {
+    Serves(Serving),
+    Follows(Following),
+}
+
+/// How a server is started.
+#[derive(Debug)]
+pub(super) struct Serving {
+    bin: PathBuf,
+    /// Where it reaches the database.
+    reached: SocketAddr,
+    root: String,
+    slot: Option<String>,
+    max_staleness: Duration,
+    deaf: bool,
+    lease: Lease,
+    failover: &'static str,
+}
+
+impl Serving {
+    pub(super) fn new(shape: &Shape, index: usize, reached: SocketAddr, root: String) -> Self {
         Self {
-            index,
             bin: shape.bin.clone(),
-            proxy,
             reached,
             root,
-            named: shape.named,
+            slot: shape.named.then(|| format!("node-{index}")),
             max_staleness: shape.max_staleness,
             deaf: shape.some_deaf && index % 3 == 2,
             lease: shape.lease,
             failover: shape.failover,
-            log: scratch.join(format!("node-{index}.log")),
-            child: Mutex::default(),
-            address: StdMutex::default(),
         }
     }
 
+    fn command(&self) -> Command {
+        let mut command = process::command(&Account::Own, &self.bin);
+        command.args(["serve", "--listen", "127.0.0.1:0"]);
+        if let Some(slot) = &self.slot {
+            command.args(["--node-name", slot]);
+        }
+        command.args(["--database", &Postgres::url(self.reached)]);
+        command.args(["--max-staleness", &format!("{}ms", self.max_staleness.as_millis())]);
+        command.args(["--postgres-failover", self.failover]);
+        if self.deaf {
+            command.args(["--signals", "off"]);
+        }
+        command.env("KEYWRIGHT_ROOT_KEY", &self.root).env("KEYWRIGHT_MASTER_KEY", MASTER_KEY);
+        self.lease.tell(&mut command);
+        command
+    }
+}
+
+impl Node {
+    pub(super) fn new(index: usize, name: String, role: Role, proxy: Proxy, scratch: &Path) -> Self {
+        let log = scratch.join(format!("{name}.log"));
+        Self { index, name, role, proxy, log, child: Mutex::default(), address: StdMutex::default() }
+    }
+
+    /// Its place among all who verify: nodes come first, then followers.
     pub(crate) const fn index(&self) -> usize {
         self.index
     }
 
-    /// Its link to the database.
+    pub(crate) const fn is_follower(&self) -> bool {
+        matches!(self.role, Role::Follows(_))
+    }
+
+    /// Its link to the database, or to the node that it follows.
     pub(crate) const fn link(&self) -> &Proxy {
         &self.proxy
     }
@@ -88,6 +130,11 @@ impl Node {
     /// Where it listens; `None` while it does not run.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         *self.address.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which it is and where it listens.
+    pub(super) fn place(&self) -> Option<(usize, SocketAddr)> {
+        Some((self.index, self.address()?))
     }
 
     fn set_address(&self, address: Option<SocketAddr>) {
@@ -101,7 +148,10 @@ impl Node {
             return Ok(());
         }
         let log = fs::OpenOptions::new().create(true).append(true).open(&self.log)?;
-        let mut command = self.command();
+        let mut command = match &self.role {
+            Role::Serves(serving) => serving.command(),
+            Role::Follows(following) => following.command(),
+        };
         if (rate - 1.0).abs() > f64::EPSILON {
             command.env("LD_PRELOAD", faketime()?).env("FAKETIME", format!("+0 x{rate}"));
         }
@@ -109,25 +159,6 @@ impl Node {
         *running = Some(child);
         self.set_address(Some(address));
         Ok(())
-    }
-
-    fn command(&self) -> Command {
-        let mut command = process::command(&Account::Own, &self.bin);
-        command.args(["serve", "--listen", "127.0.0.1:0"]);
-        if self.named {
-            command.args(["--node-name", &format!("node-{}", self.index)]);
-        }
-        command.args(["--database", &Postgres::url(self.reached)]);
-        command.args(["--max-staleness", &format!("{}ms", self.max_staleness.as_millis())]);
-        command.args(["--postgres-failover", self.failover]);
-        if self.deaf {
-            command.args(["--signals", "off"]);
-        }
-        command.env("KEYWRIGHT_ROOT_KEY", &self.root).env("KEYWRIGHT_MASTER_KEY", MASTER_KEY);
-        if self.lease == Lease::Ignored {
-            command.env(NO_LEASE_CHECK, "1");
-        }
-        command
     }
 
     /// SIGKILL, and waits until it is gone.
@@ -161,7 +192,7 @@ impl Node {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         let last: Vec<&str> = lines.iter().rev().take(10).rev().copied().collect();
-        format!("node {} said last:\n{}", self.index, last.join("\n"))
+        format!("{} said last:\n{}", self.name, last.join("\n"))
     }
 }
 

@@ -1,4 +1,5 @@
-//! What stands between a node and its database: a TCP relay that can hold, slow or break what passes.
+//! What stands between a node and its database, or a follower and its node: a TCP relay that can hold, slow or break what
+//! passes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -24,8 +25,8 @@ pub(crate) enum Flow {
 
 #[derive(Clone, Copy, Debug)]
 struct Gate {
-    to_database: Flow,
-    from_database: Flow,
+    forth: Flow,
+    back: Flow,
     target: SocketAddr,
     /// Grows when every connection is to be broken.
     resets: u64,
@@ -33,11 +34,11 @@ struct Gate {
 
 #[derive(Clone, Copy, Debug)]
 enum Direction {
-    ToDatabase,
-    FromDatabase,
+    Forth,
+    Back,
 }
 
-/// One node's link.
+/// One process's link.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     address: SocketAddr,
@@ -49,19 +50,19 @@ impl Proxy {
     pub(crate) async fn start(target: SocketAddr) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr().context("a proxy without an address")?;
-        let (gate, gates) =
-            watch::channel(Gate { to_database: Flow::Pass, from_database: Flow::Pass, target, resets: 0 });
+        let (gate, gates) = watch::channel(Gate { forth: Flow::Pass, back: Flow::Pass, target, resets: 0 });
         let acceptor = tokio::spawn(accept(listener, gates));
         Ok(Self { address, gate, acceptor })
     }
 
-    /// Where the node finds its database.
+    /// Where the process finds what it stands on.
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub(crate) fn set(&self, to_database: Flow, from_database: Flow) {
-        self.gate.send_modify(|gate| (gate.to_database, gate.from_database) = (to_database, from_database));
+    /// How bytes go towards the target, and how they come back.
+    pub(crate) fn set(&self, forth: Flow, back: Flow) {
+        self.gate.send_modify(|gate| (gate.forth, gate.back) = (forth, back));
     }
 
     /// Breaks every connection.
@@ -69,7 +70,12 @@ impl Proxy {
         self.gate.send_modify(|gate| gate.resets += 1);
     }
 
-    /// Leads to another database from now on, and breaks what led to the one before.
+    /// Where it leads.
+    pub(crate) fn target(&self) -> SocketAddr {
+        self.gate.borrow().target
+    }
+
+    /// Leads elsewhere from now on, and breaks what led to the one before.
     pub(crate) fn lead_to(&self, target: SocketAddr) {
         self.gate.send_modify(|gate| {
             gate.target = target;
@@ -87,23 +93,23 @@ impl Drop for Proxy {
 async fn accept(listener: TcpListener, gates: watch::Receiver<Gate>) {
     loop {
         match listener.accept().await {
-            Ok((node, _)) => drop(tokio::spawn(relay(node, gates.clone()))),
+            Ok((caller, _)) => drop(tokio::spawn(relay(caller, gates.clone()))),
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
 }
 
 /// Ends, and with it both connections, when either side has ended and the other was told, or at a reset.
-async fn relay(node: TcpStream, mut gates: watch::Receiver<Gate>) {
+async fn relay(caller: TcpStream, mut gates: watch::Receiver<Gate>) {
     let begun = *gates.borrow();
-    let Ok(database) = TcpStream::connect(begun.target).await else { return };
+    let Ok(target) = TcpStream::connect(begun.target).await else { return };
     // Small messages wait for nothing: the delay is the proxy's to choose.
-    let _ = (node.set_nodelay(true), database.set_nodelay(true));
-    let (from_node, to_node) = node.into_split();
-    let (from_database, to_database) = database.into_split();
+    let _ = (caller.set_nodelay(true), target.set_nodelay(true));
+    let (from_caller, to_caller) = caller.into_split();
+    let (from_target, to_target) = target.into_split();
     tokio::select! {
-        () = pump(from_node, to_database, gates.clone(), Direction::ToDatabase) => {}
-        () = pump(from_database, to_node, gates.clone(), Direction::FromDatabase) => {}
+        () = pump(from_caller, to_target, gates.clone(), Direction::Forth) => {}
+        () = pump(from_target, to_caller, gates.clone(), Direction::Back) => {}
         _ = gates.wait_for(|gate| gate.resets != begun.resets) => {}
     }
 }
@@ -132,8 +138,8 @@ async fn pump(
 /// Waits until something may pass; `None` when the proxy is gone.
 async fn let_through(gates: &mut watch::Receiver<Gate>, direction: Direction) -> Option<Flow> {
     let flow_of = |gate: &Gate| match direction {
-        Direction::ToDatabase => gate.to_database,
-        Direction::FromDatabase => gate.from_database,
+        Direction::Forth => gate.forth,
+        Direction::Back => gate.back,
     };
     gates.wait_for(|gate| flow_of(gate) != Flow::Hold).await.ok().map(|gate| flow_of(&gate))
 }

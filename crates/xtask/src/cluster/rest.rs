@@ -69,16 +69,28 @@ impl Rest {
     /// Gateways ask with such a key, which a node knows from memory. The root key's organization it looks up in the
     /// database: a node that is cut off could never answer root, stale or not.
     pub(crate) async fn make_asker(&self, node: SocketAddr, wait: Duration) -> anyhow::Result<()> {
-        let admin = json!({"actions": ["keys.verify"], "orgs": ["default"], "keyspaces": ["*"]});
-        let body = json!({"kind": "management", "name": "asker", "admin": admin, "grantable": []});
+        let secret = self.make_management_key(node, "asker", &["keys.verify"], wait).await?;
+        self.asker.set(secret).ok().context("the asker was made before")
+    }
+
+    /// Makes a management key for every keyspace, and returns its secret once all who verify know it.
+    pub(super) async fn make_management_key(
+        &self,
+        node: SocketAddr,
+        name: &str,
+        actions: &[&str],
+        wait: Duration,
+    ) -> anyhow::Result<String> {
+        let admin = json!({"actions": actions, "orgs": ["default"], "keyspaces": ["*"]});
+        let body = json!({"kind": "management", "name": name, "admin": admin, "grantable": []});
         let made = self.send(Method::POST, node, "/v1/keys", &body, &[], wait).await;
         let made = made.ok().context("nobody answered")?;
         let secret = made.body.get("secret").and_then(Value::as_str);
-        let secret = secret.with_context(|| format!("the asker was answered {}", made.status))?;
+        let secret = secret.with_context(|| format!("the {name}'s key was answered {}", made.status))?;
         if made.enforced != Some(Enforced::All) {
-            bail!("not every node knows the asker");
+            bail!("not every verifier knows the {name}'s key");
         }
-        self.asker.set(secret.to_owned()).ok().context("the asker was made before")
+        Ok(secret.to_owned())
     }
 
     /// The key that [`Self::verify`] asks with.

@@ -106,6 +106,7 @@ async fn cluster(bin: &Path, nodes: usize) -> anyhow::Result<Arc<Cluster>> {
     let shape = Shape {
         bin: bin.to_owned(),
         nodes,
+        followers: 0,
         named: true,
         max_staleness: MAX_STALENESS,
         by_proxy: false,

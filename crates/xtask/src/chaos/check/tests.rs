@@ -10,7 +10,7 @@ fn write(revision: u64, at_us: u64, state: State) -> Write {
 }
 
 fn read(revision: u64, at_us: u64, probe: Probe, verdict: Verdict) -> Read {
-    Read { key: 0, node: 0, probe, begun_us: at_us, ended_us: at_us + 5, revision, at_least: 0, verdict }
+    Read { key: 0, verifier: 0, probe, begun_us: at_us, ended_us: at_us + 5, revision, at_least: 0, verdict }
 }
 
 /// Made, narrowed at 100 and switched off at 200; read between.
