@@ -1,9 +1,7 @@
 //! Followers in a run: which node each follows, who starts them again, and their part of what was seen.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -13,8 +11,8 @@ use super::history::History;
 use super::nemesis;
 use crate::cluster::{Dice, Node};
 
-/// How soon it is seen that a node is gone, or listens elsewhere.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How soon it is seen that a node cannot verify: sometimes at once, sometimes after a short lease is over.
+const LOOK_EVERY_MS: (u64, u64) = (100, 1_500);
 
 /// The part of followers in a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -28,7 +26,7 @@ pub(super) struct Part {
     pub(super) judged: Faults,
 }
 
-/// Leads every follower to a node that runs, and starts it again when it has ended by itself, until the run is over.
+/// Leads every follower to a node that is ready, and starts it again when it has ended by itself, until the run is over.
 pub(super) fn look_after(run: &Arc<Campaign>, dice: &mut Dice) {
     for follower in &run.cluster.followers {
         run.beside(lead(Arc::clone(run), Arc::clone(follower), dice.split()));
@@ -37,13 +35,12 @@ pub(super) fn look_after(run: &Arc<Campaign>, dice: &mut Dice) {
     }
 }
 
-/// Follows the node as long as it runs, as a balancer's health check does; one that is held is not seen to be gone.
+/// A balancer: a follower stays with its node as long as that is ready.
 async fn lead(run: Arc<Campaign>, follower: Arc<Node>, mut dice: Dice) {
     while !run.has_ended() {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let there = run.cluster.addresses();
-        if there.iter().all(|(_, node)| *node != follower.link().target()) {
-            lead_to_one_of(&there, &follower, &mut dice);
+        tokio::time::sleep(dice.millis(LOOK_EVERY_MS.0, LOOK_EVERY_MS.1)).await;
+        if !run.cluster.is_ready(follower.link().target()).await {
+            lead_elsewhere(&run, &follower, &mut dice);
         }
     }
 }
@@ -55,15 +52,10 @@ pub(super) fn lead_elsewhere(run: &Campaign, follower: &Node, dice: &mut Dice) {
     }
     let mut others = run.cluster.addresses();
     others.retain(|(_, node)| *node != follower.link().target());
-    if lead_to_one_of(&others, follower, dice) {
+    if let Some((_, node)) = dice.pick(&others) {
         run.note_fault_of(follower, "led_elsewhere");
+        follower.link().lead_to(*node);
     }
-}
-
-fn lead_to_one_of(nodes: &[(usize, SocketAddr)], follower: &Node, dice: &mut Dice) -> bool {
-    let Some((_, node)) = dice.pick(nodes) else { return false };
-    follower.link().lead_to(*node);
-    true
 }
 
 /// What followers have come to until `ended_us`; `None` where there were none.

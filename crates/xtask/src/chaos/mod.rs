@@ -108,7 +108,7 @@ pub(crate) fn run(
     let mut summary = runtime.block_on(try_out(arguments, bin.clone(), kept.clone()))?;
     let tries = if arguments.control && arguments.seed.is_none() { CONTROL_TRIES } else { 1 };
     for _ in 1..tries {
-        if summary.stale > 0 {
+        if summary.has_found_stale() {
             break;
         }
         say(serde_json::to_string(&summary)?);

@@ -23,7 +23,7 @@ enum Fault {
     CutBack,
     Slow,
     Reset,
-    /// A follower is led to another node, as a balancer does. To a node nothing happens.
+    /// A follower is led to another node, as its balancer also does. To a node nothing happens.
     Lead,
 }
 

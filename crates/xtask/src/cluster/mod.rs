@@ -135,7 +135,7 @@ impl Cluster {
     pub(crate) async fn wait_until_all_answer(&self, most: Duration) -> anyhow::Result<()> {
         let all = async {
             for node in self.verifiers() {
-                while !self.is_ready(node).await {
+                while !self.answers(node).await {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
@@ -144,8 +144,15 @@ impl Cluster {
         tokio::time::timeout(most, all).await.with_context(late)
     }
 
-    async fn is_ready(&self, node: &Node) -> bool {
-        let Some(address) = node.address() else { return false };
+    async fn answers(&self, verifier: &Node) -> bool {
+        match verifier.address() {
+            Some(address) => self.is_ready(address).await,
+            None => false,
+        }
+    }
+
+    /// Whether who listens there holds a lease.
+    pub(crate) async fn is_ready(&self, address: SocketAddr) -> bool {
         let asked = self.rest.get(address, "/readyz", Duration::from_secs(2)).await;
         asked.is_ok_and(|reply| reply.status == 200)
     }

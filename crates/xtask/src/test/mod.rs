@@ -63,7 +63,10 @@ const STEPS: &[Step] = &[
     },
     Step { name: "fuzz", command: &["cargo", "xtask", "fuzz"], on_failure: OnFailure::GoOn },
     chaos("chaos", &["cargo", "xtask", "chaos", "--seconds", "60", "--nodes", "4"]),
-    chaos("chaos, control", &["cargo", "xtask", "chaos", "--control", "--seconds", "25", "--nodes", "4"]),
+    chaos(
+        "chaos, control",
+        &["cargo", "xtask", "chaos", "--control", "--seconds", "25", "--nodes", "3", "--followers", "2"],
+    ),
     chaos(
         "database kills",
         &["cargo", "xtask", "chaos", "--scenario", "database-kill", "--rounds", "25", "--nodes", "3"],
