@@ -20,6 +20,11 @@ use crate::revision::{RevisionToken, Version};
 use crate::seal::Sealed;
 use crate::time::Timestamp;
 
+/// What a follower is told instead of a moment that is not its business.
+fn long_ago() -> Timestamp {
+    Timestamp::from_unix_ms(0)
+}
+
 /// Which keyspaces of an organization a follower answers for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scope {
@@ -207,6 +212,10 @@ impl Scope {
         bare.spec.description = None;
         for secret in &mut bare.secrets {
             (secret.hint, secret.material) = (None, None);
+            // Invariant: it has ended for good there too. The moment of the change that says so is not told.
+            if key.has_ended_for_good(secret) {
+                secret.expires_at = Some(long_ago());
+            }
         }
         bare.revocation =
             key.revocation.as_ref().map(|end| Revocation { at: end.at, by: Actor::System, reason: None });
@@ -232,9 +241,8 @@ impl Scope {
 
 /// Who made and changed something, and when, is not a follower's business.
 fn bare_meta(meta: &Meta) -> Meta {
-    let long_ago = Timestamp::from_unix_ms(0);
     let version: Version = meta.version;
-    Meta { version, ..Meta::new(long_ago, Actor::System) }
+    Meta { version, ..Meta::new(long_ago(), Actor::System) }
 }
 
 #[cfg(test)]
@@ -294,6 +302,33 @@ mod tests {
         assert!(!json.contains("zebra") && !json.contains(&KeyId::from_bits(9).to_string()), "{json}");
         let Change::KeyChanged(told) = told else { panic!("{json}") };
         assert!(told.revocation.is_some() && told.secrets.len() == 1);
+    }
+
+    #[test]
+    fn a_secret_that_was_rotated_out_is_over_for_a_follower_whose_clock_is_behind() {
+        let (changed, behind) = (Timestamp::from_unix_ms(1_000), Timestamp::from_unix_ms(500));
+        let told = |ends_ms| {
+            let mut key = key_in(ORG, MINE);
+            key.meta.updated_at = changed;
+            key.secrets = vec![KeySecret {
+                id: SecretId::from_bits(1),
+                hint: None,
+                recoverable: false,
+                custom: false,
+                created_at: Timestamp::from_unix_ms(1),
+                expires_at: Some(Timestamp::from_unix_ms(ends_ms)),
+                material: None,
+            }];
+            let told = scope(&[MINE]).tell(&Change::KeyChanged(Arc::new(key))).unwrap();
+            let Change::KeyChanged(told) = told else { panic!("{told:?}") };
+            assert_eq!(told.meta.updated_at, long_ago(), "when it was changed is not told");
+            told
+        };
+        let rotated = told(1_000);
+        assert!(rotated.has_ended(&rotated.secrets[0], behind));
+        let overlapping = told(1_001);
+        assert!(!overlapping.has_ended(&overlapping.secrets[0], changed), "its overlap has not passed");
+        assert_eq!(overlapping.secrets[0].expires_at, Some(Timestamp::from_unix_ms(1_001)));
     }
 
     #[test]
