@@ -10,7 +10,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use keywright_model::change::{Change, NounRef};
-use keywright_model::digest::Digest;
 use keywright_model::id::{KeyId, SecretId};
 use keywright_model::key::{Key, KeyKind};
 use keywright_model::revision::Version;
@@ -29,8 +28,8 @@ const KEPT_MAX: usize = 10_000;
 /// How many keys that were written or called lately are kept: some kilobytes each.
 const KEYS_MAX: usize = 1_024;
 
-/// How many secrets that management keys called with lately are known.
-const CALLERS_MAX: usize = 1_024;
+/// By how many names these are found: a number, an access or external identifier, a secret that was called with.
+const KEY_NAMES_MAX: usize = 4 * KEYS_MAX;
 
 /// The nouns that stay in memory.
 #[derive(Debug, Default)]
@@ -49,8 +48,8 @@ struct Facts {
     keys: HashMap<KeyId, Lately>,
     /// Grows whenever uses that were read before may be outdated.
     uses_epoch: u64,
-    /// Which management key called lately with which secret.
-    callers: HashMap<Digest, KeyId>,
+    /// By what the keys are found besides their identifiers; by its secrets only a management key that called lately.
+    key_names: HashMap<Lookup, KeyId>,
     /// Grows whenever a key that was read before may be outdated.
     keys_epoch: u64,
     /// Whether a group that changes keys is being made durable: nobody knows which state a reader sees.
@@ -183,12 +182,12 @@ impl Kept {
     pub(super) fn find(&self, lookups: &[Lookup]) -> Option<Vec<Option<Noun>>> {
         let facts = self.read();
         let find = |lookup: &Lookup| {
-            if let Lookup::KeyByDigest(digest) = lookup {
-                let caller = facts.caller(digest)?;
-                return Some(Some(Noun::Key(Arc::clone(caller))));
-            }
-            let whole = table_of_lookup(lookup).is_some_and(|table| facts.keeps(table));
-            whole.then(|| facts.names.get(lookup).and_then(|noun| noun_of(facts.nouns.get(noun)?)))
+            let Some(table) = table_of_lookup(lookup) else {
+                return facts.key_named(lookup).map(|key| Some(Noun::Key(Arc::clone(key))));
+            };
+            facts
+                .keeps(table)
+                .then(|| facts.names.get(lookup).and_then(|noun| noun_of(facts.nouns.get(noun)?)))
         };
         lookups.iter().map(find).collect()
     }
@@ -235,8 +234,9 @@ impl Kept {
         self.read().keys_epoch
     }
 
-    /// Notes who was found by a secret, as it was read from the database after `asked`.
-    pub(super) fn note_caller(&self, asked: u64, digest: Digest, key: &Key) {
+    /// Notes who calls: the management key that was found by a secret or an access identifier, as it was read from the
+    /// database after `asked`.
+    pub(super) fn note_caller(&self, asked: u64, by: &Lookup, key: &Arc<Key>) {
         if key.spec.rights.kind() != KeyKind::Management {
             return;
         }
@@ -244,11 +244,8 @@ impl Kept {
         if facts.keys_moving || facts.keys_epoch != asked {
             return;
         }
-        if facts.callers.len() >= CALLERS_MAX {
-            facts.callers.clear();
-        }
-        facts.callers.insert(digest, key.id);
-        facts.lately(key.id).key = Some(Arc::new(key.clone()));
+        facts.lately(key).key = Some(Arc::clone(key));
+        facts.key_names.insert(by.clone(), key.id);
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Facts> {
@@ -269,17 +266,30 @@ impl Facts {
         self.keys.get(&key).and_then(|lately| lately.key.as_ref()).filter(|_| self.settled)
     }
 
-    fn caller(&self, digest: &Digest) -> Option<&Arc<Key>> {
-        let key = self.key(*self.callers.get(digest)?)?;
-        let mut material = key.secrets.iter().filter_map(|secret| secret.material.as_ref());
-        material.any(|material| material.digest == Some(*digest)).then_some(key)
+    fn key_named(&self, name: &Lookup) -> Option<&Arc<Key>> {
+        let key = self.key(*self.key_names.get(name)?)?;
+        // It may have let go of the secret, and a key that is gone may have left its name to another.
+        let is_named = match name {
+            Lookup::KeyByDigest(digest) => {
+                let mut material = key.secrets.iter().filter_map(|secret| secret.material.as_ref());
+                material.any(|material| material.digest == Some(*digest))
+            }
+            other => names_of_key(key).any(|name| name == *other),
+        };
+        is_named.then_some(key)
     }
 
-    fn lately(&mut self, key: KeyId) -> &mut Lately {
-        if self.keys.len() >= KEYS_MAX && !self.keys.contains_key(&key) {
+    fn lately(&mut self, key: &Key) -> &mut Lately {
+        let is_new = !self.keys.contains_key(&key.id);
+        if self.keys.len() >= KEYS_MAX && is_new || self.key_names.len() >= KEY_NAMES_MAX {
             self.keys.clear();
+            self.key_names.clear();
         }
-        self.keys.entry(key).or_default()
+        // Its names are for ever.
+        if is_new {
+            self.key_names.extend(names_of_key(key).map(|name| (name, key.id)));
+        }
+        self.keys.entry(key.id).or_default()
     }
 
     /// What was read of the database until now may be outdated, and what is read while it is `moving`.
@@ -297,7 +307,7 @@ impl Facts {
     fn take_key(&mut self, change: &Change) {
         match change {
             Change::KeyChanged(key) => {
-                let lately = self.lately(key.id);
+                let lately = self.lately(key);
                 lately.uses = lately.uses.take().map(|uses| of_secrets(&uses, key));
                 lately.key = Some(Arc::clone(key));
             }
@@ -334,6 +344,13 @@ impl Facts {
             self.names.retain(|_, noun| table_of(*noun) != Some(table));
         }
     }
+}
+
+/// By what a key is found besides its identifier and its secrets.
+fn names_of_key(key: &Key) -> impl Iterator<Item = Lookup> {
+    let by_access_id = key.access_id.clone().map(Lookup::KeyByAccessId);
+    let by_external_id = key.external_id.clone().map(|name| Lookup::KeyByExternalId(key.keyspace, name));
+    std::iter::once(Lookup::KeyByNumber(key.org, key.number)).chain(by_access_id).chain(by_external_id)
 }
 
 /// The uses of secrets that a key still has.

@@ -284,8 +284,10 @@ impl Store for SqliteStore {
         let read =
             move |connection: &Connection| wanted.iter().map(|one| nouns::find(connection, one)).collect();
         let found: Vec<Option<Noun>> = self.readers.few(lookups.len(), read).await?;
-        if let ([Lookup::KeyByDigest(digest)], [Some(Noun::Key(key))]) = (lookups, &found[..]) {
-            self.kept.note_caller(asked, *digest, key);
+        if let ([by @ (Lookup::KeyByDigest(_) | Lookup::KeyByAccessId(_))], [Some(Noun::Key(key))]) =
+            (lookups, &found[..])
+        {
+            self.kept.note_caller(asked, by, key);
         }
         Ok(found)
     }
@@ -306,11 +308,19 @@ impl Store for SqliteStore {
     }
 
     async fn last_used(&self, keys: &[KeyId]) -> Result<Vec<LastUsed>, StoreError> {
+        let known = if let [key] = keys { Some((*key, self.kept.key_and_uses(*key))) } else { None };
+        if let Some((_, Ok((_, uses)))) = known {
+            return Ok(vec![uses]);
+        }
         let (rows, keys) = (keys.len(), keys.to_vec());
         let read = move |connection: &Connection| {
             keys.iter().map(|key| nouns::last_used(connection, *key)).collect()
         };
-        self.readers.few(rows, read).await
+        let found: Vec<LastUsed> = self.readers.few(rows, read).await?;
+        if let (Some((key, Err(asked))), [uses]) = (known, &found[..]) {
+            self.kept.note_uses(asked, key, uses);
+        }
+        Ok(found)
     }
 
     async fn key_and_uses(&self, key: KeyId) -> Result<Option<(Arc<Key>, LastUsed)>, StoreError> {

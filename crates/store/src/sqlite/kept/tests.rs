@@ -237,14 +237,18 @@ fn what_is_known_of_a_keys_uses_stays_with_the_secrets_that_it_keeps() {
     assert_eq!(kept.key_and_uses(ONE).unwrap().1, LastUsed::default());
 }
 
-fn management(n: u128, digest: Digest) -> Key {
+fn by(digest: Digest) -> Lookup {
+    Lookup::KeyByDigest(digest)
+}
+
+fn management(n: u128, digest: Digest) -> Arc<Key> {
     let mut key = key(1, 1, n);
     let mut own = secret(1);
     Arc::make_mut(own.material.as_mut().unwrap()).digest = Some(digest);
     key.secrets = vec![own];
     let admin = AdminRights { actions: AdminActions::default(), orgs: Reach::All, keyspaces: Reach::All };
     key.spec.rights = Rights::Management { admin, grantable: Vec::new() };
-    key
+    Arc::new(key)
 }
 
 fn calls(kept: &Kept, digest: Digest) -> bool {
@@ -254,8 +258,8 @@ fn calls(kept: &Kept, digest: Digest) -> bool {
 #[test]
 fn a_management_key_that_called_is_known_until_it_changes_and_no_other_key_is() {
     let (kept, digest, other) = (empty(), Digest([1; 32]), Digest([2; 32]));
-    kept.note_caller(kept.asked_for_keys(), digest, &management(1, digest));
-    kept.note_caller(kept.asked_for_keys(), other, &key(1, 1, 2));
+    kept.note_caller(kept.asked_for_keys(), &by(digest), &management(1, digest));
+    kept.note_caller(kept.asked_for_keys(), &by(other), &Arc::new(key(1, 1, 2)));
     assert!(calls(&kept, digest) && !calls(&kept, other));
     kept.unsettle(&touching(NounRef::Key(KeyId::from_bits(9))));
     assert!(calls(&kept, digest), "another key changes");
@@ -268,23 +272,58 @@ fn a_caller_that_was_read_while_its_change_was_made_durable_is_not_noted() {
     let (kept, digest, touched) = (empty(), Digest([1; 32]), touching(NounRef::Key(KeyId::from_bits(1))));
     let before = kept.asked_for_keys();
     kept.unsettle(&touched);
-    kept.note_caller(before, digest, &management(1, digest));
+    kept.note_caller(before, &by(digest), &management(1, digest));
     assert!(!calls(&kept, digest));
     let meanwhile = kept.asked_for_keys();
-    kept.note_caller(meanwhile, digest, &management(1, digest));
+    kept.note_caller(meanwhile, &by(digest), &management(1, digest));
     kept.settle(&touched, std::iter::empty(), None);
     assert!(!calls(&kept, digest), "the read may have been of what was before");
-    kept.note_caller(meanwhile, digest, &management(1, digest));
+    kept.note_caller(meanwhile, &by(digest), &management(1, digest));
     assert!(!calls(&kept, digest));
 }
 
 #[test]
-fn callers_are_bounded() {
+fn a_key_that_was_written_lately_is_found_by_each_of_its_names_and_never_by_anothers() {
     let kept = empty();
-    for n in 0..=CALLERS_MAX {
+    let key_with = |n: u128, name: &str| {
+        let mut key = key(1, 1, n);
+        (key.number, key.access_id, key.external_id) = (7, Some(name.to_owned()), Some(name.to_owned()));
+        key
+    };
+    let names = |name: &str| {
+        let name = || name.to_owned();
+        let (org, keyspace) = (OrgId::from_bits(1), KeyspaceId::from_bits(1));
+        [
+            Lookup::KeyByNumber(org, 7),
+            Lookup::KeyByAccessId(name()),
+            Lookup::KeyByExternalId(keyspace, name()),
+        ]
+    };
+    let found = |name| names(name).map(|lookup| kept.find(&[lookup]).map(|mut found| found.pop().flatten()));
+    kept.settle(&Touched::default(), [&[of_key(key_with(1, "a"))][..]].into_iter(), None);
+    let first = || Some(Some(Noun::Key(Arc::new(key_with(1, "a")))));
+    assert_eq!(found("a"), [first(), first(), first()]);
+    assert_eq!(found("b"), [first(), None, None]);
+    let elsewhere = Lookup::KeyByExternalId(KeyspaceId::from_bits(2), "a".to_owned());
+    assert_eq!(kept.find(&[elsewhere]), None);
+    let purged = Change::KeyPurged(OrgId::from_bits(1), KeyspaceId::from_bits(1), ONE);
+    kept.settle(&touching(NounRef::Key(ONE)), [&[purged][..]].into_iter(), None);
+    assert_eq!(found("a"), [None, None, None]);
+    let mut heir = key_with(2, "a");
+    heir.number = 8;
+    kept.settle(&Touched::default(), [&[of_key(heir.clone())][..]].into_iter(), None);
+    let second = || Some(Some(Noun::Key(Arc::new(heir.clone()))));
+    assert_eq!(found("a"), [None, second(), second()]);
+}
+
+#[test]
+fn names_of_keys_are_bounded() {
+    let kept = empty();
+    let one = management(1, Digest([0; 32]));
+    for n in 0..=2 * KEY_NAMES_MAX {
         let mut digest = Digest([0; 32]);
         digest.0[..8].copy_from_slice(&n.to_be_bytes());
-        kept.note_caller(kept.asked_for_keys(), digest, &management(n as u128 + 1, digest));
+        kept.note_caller(kept.asked_for_keys(), &by(digest), &one);
+        assert!(kept.read().key_names.len() <= KEY_NAMES_MAX + 2);
     }
-    assert!(kept.read().callers.len() <= CALLERS_MAX);
 }
