@@ -1,23 +1,15 @@
 //! The feed of followers: what is theirs, whole and resumable; nothing of anybody else's, and nothing that opens anything.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::Request;
-use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use http_body_util::BodyExt as _;
 use keywright_model::digest::{Pepper, SecretHash};
 use keywright_model::revision::{Incarnation, Revision, RevisionToken};
-use keywright_server::listen::Peer;
 use keywright_store::Store as _;
 use keywright_testkit::{HISTORY, ROOT, Reply, TestApp};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
-use tower::ServiceExt as _;
 
 use super::{Made, api_key, check, items, made, manager, other_org};
 
@@ -25,7 +17,7 @@ use super::{Made, api_key, check, items, made, manager, other_org};
 const KEY: [u8; 32] = [0x11; 32];
 
 /// The body of a call, with more in it.
-fn asking(more: Value) -> Value {
+pub(super) fn asking(more: Value) -> Value {
     let mut body = json!({"digest_key": hex::encode(KEY)});
     let Value::Object(more) = more else { panic!("{more}") };
     if more.contains_key("after") {
@@ -40,12 +32,12 @@ fn applied(revision: &str) -> Value {
     json!({"applied": revision, "history": HISTORY})
 }
 
-async fn ask(app: &TestApp, bearer: &str, more: Value) -> Reply {
+pub(super) async fn ask(app: &TestApp, bearer: &str, more: Value) -> Reply {
     app.call(bearer, "POST", "/v1/feed", &[], asking(more)).await
 }
 
 #[track_caller]
-fn lines(reply: &Reply) -> Vec<Value> {
+pub(super) fn lines(reply: &Reply) -> Vec<Value> {
     assert_eq!(
         (reply.status, reply.header("content-type")),
         (200, "application/x-ndjson"),
@@ -60,7 +52,7 @@ fn lines(reply: &Reply) -> Vec<Value> {
 
 /// The lines after the first, which says what is shown.
 #[track_caller]
-fn since(reply: &Reply) -> Vec<Value> {
+pub(super) fn since(reply: &Reply) -> Vec<Value> {
     let mut lines = lines(reply);
     assert!(lines.remove(0)["since"]["scope"].is_object());
     lines
@@ -68,7 +60,7 @@ fn since(reply: &Reply) -> Vec<Value> {
 
 /// The revision of the last line, which says that all was told.
 #[track_caller]
-fn end(lines: &[Value]) -> String {
+pub(super) fn end(lines: &[Value]) -> String {
     let end = &lines.last().unwrap()["end"];
     assert_eq!(end["more"], false, "{lines:?}");
     end["revision"].as_str().unwrap().to_owned()
@@ -79,7 +71,7 @@ fn own_digest(secret: &str) -> String {
 }
 
 /// A management key that follows these keyspaces.
-async fn follower(app: &TestApp, keyspaces: &[&str]) -> Made {
+pub(super) async fn follower(app: &TestApp, keyspaces: &[&str]) -> Made {
     let admin = json!({"actions": ["feed.read"], "orgs": ["default"], "keyspaces": keyspaces});
     made(app, json!({"kind": "management", "name": "f", "admin": admin, "grantable": []})).await
 }
@@ -514,59 +506,4 @@ async fn a_keyspace_that_is_gone_makes_what_is_followed_another_scope_and_stops_
     let told = lines(&ask(&app, ROOT, asked).await);
     assert_eq!(told[0]["since"]["scope"]["keyspaces"], json!([mine]), "{told:?}");
     check(&ask(&app, ROOT, json!({"keyspaces": ["mine", "other"]})).await, 404, "not_found");
-}
-
-#[tokio::test]
-async fn an_organizations_followers_have_so_many_calls_under_way_and_the_others_their_own() {
-    let app = Arc::new(TestApp::start().await);
-    other_org(&app, "other").await;
-    let (ours, theirs) =
-        (manager(&app, "default", &["feed.read"]).await, manager(&app, "other", &["feed.read"]).await);
-    let at = end(&lines(&ask(&app, &ours.secret, json!({})).await));
-    let mut waiting = JoinSet::new();
-    for _ in 0..260 {
-        let (app, bearer, at) = (Arc::clone(&app), ours.secret.clone(), at.clone());
-        waiting.spawn(async move { ask(&app, &bearer, json!({"after": at, "wait_seconds": 5})).await });
-    }
-    for _ in 256..260 {
-        let refused = waiting.join_next().await.unwrap().unwrap();
-        check(&refused, 429, "too_many_requests");
-        assert_eq!(refused.header("retry-after"), "1");
-    }
-    assert_eq!(since(&ask(&app, &theirs.secret, json!({"after": at})).await).len(), 1);
-    api_key(&app).await;
-    while let Some(told) = waiting.join_next().await {
-        assert_eq!(since(&told.unwrap()).len(), 2);
-    }
-    assert_eq!(since(&ask(&app, &ours.secret, json!({"after": at})).await).len(), 2);
-}
-
-/// Asks for everything, and leaves the answer lying.
-async fn leave_lying(app: &TestApp, bearer: &str) -> Response {
-    let request = Request::post("/v1/feed")
-        .header("authorization", format!("Bearer {bearer}"))
-        .header("content-type", "application/json")
-        .extension(Peer(([127, 0, 0, 1], 40_000).into()));
-    let request = request.body(Body::from(asking(json!({})).to_string())).unwrap();
-    keywright_server::router(app.state().clone()).oneshot(request).await.unwrap()
-}
-
-#[tokio::test]
-async fn a_snapshot_that_nobody_takes_is_cut_off_and_holds_the_next_one_up_no_longer() {
-    let app = TestApp::start().await;
-    // More lines than are made ahead.
-    for _ in 0..400 {
-        api_key(&app).await;
-    }
-    let follower = follower(&app, &["*"]).await;
-    tokio::time::pause();
-    let lying = leave_lying(&app, &follower.secret).await;
-    assert_eq!(lying.status(), 200);
-    let busy = ask(&app, &follower.secret, json!({})).await;
-    check(&busy, 429, "too_many_requests");
-    tokio::time::sleep(Duration::from_secs(31)).await;
-    end(&lines(&ask(&app, &follower.secret, json!({})).await));
-    let taken = lying.into_body().collect().await.unwrap().to_bytes();
-    let text = String::from_utf8(taken.to_vec()).unwrap();
-    assert!(text.starts_with("{\"snapshot\"") && !text.contains("\"end\""), "{text}");
 }

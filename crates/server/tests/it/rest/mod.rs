@@ -2,6 +2,7 @@
 
 mod bodies;
 mod feed;
+mod feed_turns;
 mod keys;
 mod nouns;
 mod pending;
