@@ -26,8 +26,7 @@ const SNAPSHOTS_MAX: usize = 4;
 const SNAPSHOT_TURN: Duration = Duration::from_secs(5);
 /// After how many seconds.
 const SNAPSHOT_RETRY_SECONDS: u64 = 5;
-/// How many calls of an organization's followers are under way at once: each waits for what comes next, and then has it in
-/// memory.
+/// How many calls of an organization's followers wait for what comes next, or read it, at once.
 const CALLS_MAX: usize = 256;
 /// After how many seconds the others come back.
 const CALL_RETRY_SECONDS: u64 = 1;

@@ -4,7 +4,7 @@ use keywright_control::leases::LEASE_SECONDS;
 use keywright_model::revision::Incarnation;
 use keywright_model::secret::Entropy as _;
 use keywright_store::sqlite::{
-    DATABASE, Ended, Restore, Revival, Revivals, restore as put_back, restore_check,
+    DATABASE, Ended, Restore, Restored, Revival, Revivals, restore as put_back, restore_check,
 };
 use serde_json::json;
 
@@ -48,7 +48,7 @@ pub(crate) fn restore(session: &Session, args: &RestoreArgs) -> anyhow::Result<O
     SystemEntropy.fill(&mut bits);
     let progress = Progress::counting("restoring");
     progress.show();
-    let manifest = put_back(&Restore {
+    let Restored { manifest, leases_known } = put_back(&Restore {
         backup: args.from.clone(),
         directory: directory.clone(),
         incarnation: Incarnation(u64::from_le_bytes(bits)),
@@ -70,9 +70,10 @@ pub(crate) fn restore(session: &Session, args: &RestoreArgs) -> anyhow::Result<O
         ));
         if let Some(kept) = kept {
             output.note(&format!("what was there is kept as {}", directory.join(kept).display()));
-        } else {
+        }
+        if !leases_known {
             output.note(
-                "nothing says which followers held a lease, so for 74 s from its start the server answers changes as pending",
+                "nothing says which followers held a lease, so for up to 76 s from its start the server answers changes as pending",
             );
         }
     }

@@ -200,11 +200,36 @@ async fn a_restored_database_waits_for_the_leases_that_were_given_since_the_back
     // No revision of the other life counts as applied, and no lease is given to it any more.
     let carried = (1, MemberStatus::Fenced, Revision(0), 5_000);
     assert_eq!(leases(backend.0.path()).await, [carried]);
+    // The same backup again: that database is of another life, and knows none of the first one's.
+    restore(&Restore { aside: "keywright.db.again".to_owned(), ..wanted(&backend, &copy, Revivals::Accept) })
+        .unwrap();
+    let anybody = (77, MemberStatus::Fenced, Revision(0), 60_000);
+    assert_eq!(leases(backend.0.path()).await, [anybody]);
     // Where nobody can say who holds one, somebody may.
     let empty = TempDir::new().unwrap();
     let into = Restore { directory: empty.path().join("new"), ..wanted(&backend, &copy, Revivals::Refuse) };
     restore(&into).unwrap();
-    assert_eq!(leases(&into.directory).await, [(77, MemberStatus::Fenced, Revision(0), 60_000)]);
+    assert_eq!(leases(&into.directory).await, [anybody]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_beside_a_database_that_was_taken_away_is_not_played_into_the_restored_one() {
+    let (backend, copy) = outdated().await;
+    let (directory, store) = (backend.0.path(), backend.start());
+    let wal = directory.join("keywright.db-wal");
+    let dynamic: Arc<dyn Store> = store.clone();
+    write(&dynamic, vec![of_key(key(1, 1, 50))]).await.unwrap();
+    let log = std::fs::read(&wal).unwrap();
+    drop((store, dynamic));
+    std::fs::remove_file(directory.join(DATABASE)).unwrap();
+    std::fs::write(&wal, &log).unwrap();
+    std::fs::write(directory.join("keywright.db.restoring-journal"), b"of another restore").unwrap();
+    restore(&wanted(&backend, &copy, Revivals::Accept)).unwrap();
+    assert_eq!(std::fs::read(directory.join("keywright.db.aside-wal")).unwrap(), log);
+    let store = backend.open().await;
+    assert_eq!(store.head().await.unwrap(), Revision(2));
+    assert_eq!(store.installation().await.unwrap().incarnation, Incarnation(77));
+    assert_eq!(store.audit_verify().await.unwrap().findings, vec![]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,6 +54,8 @@ struct Facts {
     keys_epoch: u64,
     /// Whether a group that changes keys is being made durable: nobody knows which state a reader sees.
     keys_moving: bool,
+    /// The same of uses.
+    uses_moving: bool,
 }
 
 /// A key that was written or called lately.
@@ -137,7 +139,8 @@ impl Kept {
     pub(super) fn abandon(&self) {
         let mut facts = self.write();
         facts.keys_epoch += 1;
-        facts.keys_moving = false;
+        (facts.keys_moving, facts.uses_moving) = (false, false);
+        facts.uses_epoch += 1;
     }
 
     /// Takes over what a group has made durable, with what the installation is now if it has changed that.
@@ -221,7 +224,7 @@ impl Kept {
             return;
         }
         let mut facts = self.write();
-        let current = facts.uses_epoch == asked;
+        let current = facts.uses_epoch == asked && !facts.uses_moving;
         if let Some(lately) = facts.keys.get_mut(&key).filter(|_| current)
             && let Some(key) = &lately.key
         {
@@ -280,13 +283,13 @@ impl Facts {
     }
 
     fn lately(&mut self, key: &Key) -> &mut Lately {
-        let is_new = !self.keys.contains_key(&key.id);
-        if self.keys.len() >= KEYS_MAX && is_new || self.key_names.len() >= KEY_NAMES_MAX {
+        let is_full = self.keys.len() >= KEYS_MAX && !self.keys.contains_key(&key.id);
+        if is_full || self.key_names.len() >= KEY_NAMES_MAX {
             self.keys.clear();
             self.key_names.clear();
         }
         // Its names are for ever.
-        if is_new {
+        if !self.keys.contains_key(&key.id) {
             self.key_names.extend(names_of_key(key).map(|name| (name, key.id)));
         }
         self.keys.entry(key.id).or_default()
@@ -296,6 +299,7 @@ impl Facts {
     fn forget_reads(&mut self, touched: &Touched, moving: bool) {
         if touched.uses {
             self.uses_epoch += 1;
+            self.uses_moving = moving;
             self.keys.values_mut().for_each(|lately| lately.uses = None);
         }
         if touched.nouns.keys().any(|noun| matches!(noun, NounRef::Key(_))) {

@@ -52,7 +52,7 @@ use tokio::sync::broadcast;
 pub use self::backup::{BackupError, Manifest, Progress};
 pub use self::members::SqliteMembers;
 pub use self::open::{DATABASE, LOCK, OpenError};
-pub use self::restore::{Ended, Restore, Revival, Revivals, restore, restore_check};
+pub use self::restore::{Ended, Restore, Restored, Revival, Revivals, restore, restore_check};
 
 use self::audit_log::AuditLog;
 use self::bookkeeping::{Chore, Reservation};

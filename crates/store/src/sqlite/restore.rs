@@ -143,9 +143,18 @@ fn ended_secrets(connection: &Connection, now: Timestamp) -> Result<Vec<Revival>
     Ok(found)
 }
 
+/// What a restore came to.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// The backup's.
+    pub manifest: Manifest,
+    /// Whether the present database said who may hold a lease. Otherwise the server waits for the longest that there may be.
+    pub leases_known: bool,
+}
+
 /// Puts a backup in the present database's place, which is kept aside. After a crash at any point one of the two is
 /// there, whole.
-pub fn restore(wanted: &Restore) -> Result<Manifest, BackupError> {
+pub fn restore(wanted: &Restore) -> Result<Restored, BackupError> {
     let _lock = lock_directory(&wanted.directory)?;
     let manifest = checked_manifest(&wanted.backup)?;
     let revivals = restore_check(&wanted.backup, &wanted.directory, wanted.now)?;
@@ -153,25 +162,45 @@ pub fn restore(wanted: &Restore) -> Result<Manifest, BackupError> {
         return Err(BackupError::WouldRevive(revivals.len()));
     }
     let unfinished = wanted.directory.join(UNFINISHED);
-    prepare(wanted, &unfinished)?;
+    let leases_known = prepare(wanted, &manifest, &unfinished)?;
     let present = wanted.directory.join(DATABASE);
+    let aside = wanted.directory.join(&wanted.aside);
     if present.exists() {
         fold_log(&present)?;
-        let aside = wanted.directory.join(&wanted.aside);
         std::fs::hard_link(&present, &aside).map_err(io(&aside))?;
+    } else {
+        // The log of a database that was taken away would be played back into the restored one.
+        for journal in JOURNALS {
+            rename_if_there(&beside(&present, journal), &beside(&aside, journal))?;
+        }
     }
     std::fs::rename(&unfinished, &present).map_err(io(&present))?;
     File::open(&wanted.directory)
         .and_then(|directory| directory.sync_all())
         .map_err(io(&wanted.directory))?;
-    Ok(manifest)
+    Ok(Restored { manifest, leases_known })
 }
 
-/// Copies the backup and gives the copy its new life.
-fn prepare(wanted: &Restore, unfinished: &Path) -> Result<(), BackupError> {
+/// What SQLite may leave beside a database whose process was killed.
+const JOURNALS: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+fn beside(database: &Path, journal: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(journal);
+    path.into()
+}
+
+fn rename_if_there(from: &Path, to: &Path) -> Result<(), BackupError> {
+    if from.exists() { std::fs::rename(from, to).map_err(io(from)) } else { Ok(()) }
+}
+
+/// Copies the backup and gives the copy its new life. Says whether it is known who may hold a lease.
+fn prepare(wanted: &Restore, manifest: &Manifest, unfinished: &Path) -> Result<bool, BackupError> {
     let database = &wanted.backup.join(DATABASE);
-    if unfinished.exists() {
-        std::fs::remove_file(unfinished).map_err(io(unfinished))?;
+    // Of a restore that was killed, which may have been of another backup.
+    let left = JOURNALS.map(|journal| beside(unfinished, journal));
+    for path in left.iter().map(PathBuf::as_path).chain([unfinished]).filter(|path| path.exists()) {
+        std::fs::remove_file(path).map_err(io(path))?;
     }
     let mut copy = private_file(unfinished)?;
     let copied = File::open(database).and_then(|mut source| std::io::copy(&mut source, &mut copy));
@@ -181,27 +210,35 @@ fn prepare(wanted: &Restore, unfinished: &Path) -> Result<(), BackupError> {
     check_integrity(&connection)?;
     migrate::migrate(&mut connection)?;
     set_incarnation(&connection, wanted.incarnation)?;
-    carry_leases(&connection, wanted)?;
+    let leases_known = carry_leases(&connection, wanted, manifest)?;
     connection.close().map_err(|(_, error)| error)?;
-    copy.sync_all().map_err(io(unfinished))
+    copy.sync_all().map_err(io(unfinished))?;
+    Ok(leases_known)
 }
 
 /// Has the restored data wait for whoever may still answer by what was before, under a lease that it holds: the present
-/// database knows them. Where there is none, somebody may, for as long as a lease is at most.
-fn carry_leases(connection: &Connection, wanted: &Restore) -> Result<(), BackupError> {
-    // Those of the backup are in the present database too, or over.
+/// database knows them, if it is what the backup was taken of, and went on from it. Otherwise somebody may, for as long as a
+/// lease is at most.
+fn carry_leases(connection: &Connection, wanted: &Restore, manifest: &Manifest) -> Result<bool, BackupError> {
     connection.execute("DELETE FROM members", [])?;
     let present = wanted.directory.join(DATABASE);
-    if !present.exists() {
+    let known = present.exists()
+        && {
+            connection.execute("ATTACH DATABASE ?1 AS present", [file_uri(&present, "mode=ro")])?;
+            let went_on = "SELECT count(*) FROM present.installation, present.head WHERE incarnation = ?1 AND revision >= ?2";
+            let incarnation = i64::from_ne_bytes(manifest.incarnation.0.to_ne_bytes());
+            let asked = params![incarnation, count(manifest.revision.0)];
+            connection.query_row(went_on, asked, |row| row.get::<_, bool>(0))?
+        };
+    if !known {
         let sql = "INSERT INTO members (id, status, lease_ms, address, version, changed_at) \
                    VALUES (?1, 'fenced', ?2, 'whoever held a lease before the restore', '', ?3)";
         let own = id(wanted.incarnation.0.into());
         connection.execute(sql, params![own, count(wanted.lease_ms_max), wanted.now.unix_ms()])?;
-        return Ok(());
+        return Ok(false);
     }
-    connection.execute("ATTACH DATABASE ?1 AS present", [file_uri(&present, "mode=ro")])?;
-    let known = "SELECT count(*) FROM present.sqlite_schema WHERE name = 'members'";
-    if connection.query_row(known, [], |row| row.get::<_, bool>(0))? {
+    let has_members = "SELECT count(*) FROM present.sqlite_schema WHERE name = 'members'";
+    if connection.query_row(has_members, [], |row| row.get::<_, bool>(0))? {
         // What they have applied is of another life of the data, whose revisions say nothing about this one's.
         connection.execute(
             "INSERT INTO members (id, name, scope, status, lease_ms, address, version, changed_at) \
@@ -210,8 +247,7 @@ fn carry_leases(connection: &Connection, wanted: &Restore) -> Result<(), BackupE
             [],
         )?;
     }
-    connection.execute("DETACH DATABASE present", [])?;
-    Ok(())
+    Ok(true)
 }
 
 /// Writes the log back into the database and removes it, so that it cannot be taken for the restored one's.

@@ -213,6 +213,8 @@ fn uses_that_were_read_before_others_were_written_down_are_not_kept() {
     let written = Touched { uses: true, ..Touched::default() };
     kept.unsettle(&written);
     let during = kept.key_and_uses(ONE).unwrap_err();
+    kept.note_uses(during, ONE, &used(1));
+    assert_eq!(kept.key_and_uses(ONE), Err(during), "it may be of before, and others see what is after");
     kept.note_uses(before, ONE, &used(1));
     assert_eq!(kept.key_and_uses(ONE), Err(during));
     kept.note_uses(during, ONE, &used(1));
@@ -325,5 +327,7 @@ fn names_of_keys_are_bounded() {
         digest.0[..8].copy_from_slice(&n.to_be_bytes());
         kept.note_caller(kept.asked_for_keys(), &by(digest), &one);
         assert!(kept.read().key_names.len() <= KEY_NAMES_MAX + 2);
+        let number = Lookup::KeyByNumber(one.org, one.number);
+        assert!(kept.find(&[number]).is_some(), "it is kept with its names");
     }
 }
